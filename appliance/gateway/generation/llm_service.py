@@ -188,6 +188,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
                 self._heard_reported.clear()
                 self._speculator.interrupted(self._collector.speaking)
                 await self._cancel_turn()
+            # The user's speech, from the first sound to the end of the turn
             case VADUserStartedSpeakingFrame():
                 self._callbacks.on_speech_started(frame.start_secs)
                 self._speech_started(frame.start_secs)
@@ -208,8 +209,9 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
                 await self._transcriber.transcribe(frame.request, self._collector.current)
             case UserStoppedSpeakingFrame():
                 await self._turn_ended()
-            case RTVISendTextFrame():
+            case RTVISendTextFrame():  # typed text
                 await self._submit(Exchange(text=frame.text))
+            # What a client of the Realtime protocol asks for
             case ClientQuestionFrame():
                 await self._question_sent(frame)
                 return
@@ -229,6 +231,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
             case ClientReplyFrame():
                 await self._go_on(frame.response_id)
                 return
+            # Frames of Pipecat's own conversation
             case LLMContextFrame():
                 return  # `History` already has the conversation
             case LLMSetToolsFrame():
