@@ -154,13 +154,13 @@ class Session:
             [
                 transport.input(),
                 VoiceActivityProcessor(settings.turn, vad, activity_seconds(idle_seconds)),
-                self._interruption_gate(transport, heard_text, echo),
+                self._create_interruption_gate(transport, heard_text, echo),
                 user,
                 self._llm,
                 LLMTextProcessor(text_aggregator=PhraseAggregator(settings.tts, resources.names)),
                 tts,
                 transport.output(),
-                self._heard_processor(transport, heard_text),
+                self._create_heard_processor(transport, heard_text),
                 assistant,
             ]
         )
@@ -220,7 +220,7 @@ class Session:
             vad.is_echo = lambda window, voice: echo.is_echo(window, vad.arrived_at, voice)
         vad.is_bot_busy = lambda: self._activity.is_busy(transport.playing)
 
-    def _interruption_gate(
+    def _create_interruption_gate(
         self, transport: PacedTransport, heard_text: HeardText, echo: EchoDetector | None
     ) -> InterruptionGate:
         turn = self._settings.turn
@@ -238,7 +238,9 @@ class Session:
             ),
         )
 
-    def _heard_processor(self, transport: PacedTransport, heard_text: HeardText) -> HeardProcessor:
+    def _create_heard_processor(
+        self, transport: PacedTransport, heard_text: HeardText
+    ) -> HeardProcessor:
         return HeardProcessor(
             heard_text,
             unplayed_seconds=lambda: transport.unplayed_seconds,
