@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from appliance.engines.llm.small.corrected_numbers import corrected_number, find_number
 from appliance.engines.llm.small.impossible_requests import limit_of
-from appliance.link.engine import Turn
+from appliance.link.engine import ChatMessage
 
 # At the end of the text: "What did I say about my cats?" is another question, which the model
 # answers from the conversation.
@@ -43,12 +43,12 @@ _ASKS_TO_SPELL = re.compile(
 _NOT_WORDS = frozenset({"it", "that", "this", "them", "again", "me", "please", "word", "name"})
 
 
-def add_quotations(dialogue: Sequence[Turn], may_act: bool = False) -> list[Turn]:
+def add_quotations(dialogue: Sequence[ChatMessage], may_act: bool = False) -> list[ChatMessage]:
     """Add to each question of the caller what small models need to answer it.
 
     `may_act`: there are tools that may fulfil requests, so that the limits are not added.
     """
-    quoted: list[Turn] = []
+    quoted: list[ChatMessage] = []
     before, number = "", ""
     for turn in dialogue:
         if turn.role == "user":
@@ -60,7 +60,7 @@ def add_quotations(dialogue: Sequence[Turn], may_act: bool = False) -> list[Turn
                 quotation = quotation or limit_of(turn.text)
             before = turn.text
             if quotation:
-                turn = Turn("user", f"{turn.text} ({quotation})")
+                turn = ChatMessage("user", f"{turn.text} ({quotation})")
         quoted.append(turn)
     return quoted
 

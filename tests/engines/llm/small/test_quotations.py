@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from appliance.engines.llm.small.quotations import add_quotations
-from appliance.link.engine import Turn
+from appliance.link.engine import ChatMessage
 
-CATS = Turn("user", "What are my cats called?")
-ANSWER = Turn("assistant", "Your cats are called Fig and Olive.")
+CATS = ChatMessage("user", "What are my cats called?")
+ANSWER = ChatMessage("assistant", "Your cats are called Fig and Olive.")
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,9 @@ ANSWER = Turn("assistant", "Your cats are called Fig and Olive.")
     ],
 )
 def test_question_for_the_last_words_has_them(question: str) -> None:
-    [*before, last] = add_quotations([CATS, ANSWER, Turn("user", question)])
+    [*before, last] = add_quotations([CATS, ANSWER, ChatMessage("user", question)])
     assert before == [CATS, ANSWER]
-    assert last == Turn("user", f'{question} (Before this, I said: "{CATS.text}")')
+    assert last == ChatMessage("user", f'{question} (Before this, I said: "{CATS.text}")')
 
 
 @pytest.mark.parametrize(
@@ -44,19 +44,23 @@ def test_question_for_the_last_words_has_them(question: str) -> None:
     ],
 )
 def test_other_questions_are_unchanged(question: str) -> None:
-    dialogue = [CATS, ANSWER, Turn("user", question)]
+    dialogue = [CATS, ANSWER, ChatMessage("user", question)]
     assert add_quotations(dialogue) == dialogue
 
 
 def test_first_question_of_a_call_has_nothing_to_quote() -> None:
-    dialogue = [Turn("user", "What did I just say?")]
+    dialogue = [ChatMessage("user", "What did I just say?")]
     assert add_quotations(dialogue) == dialogue
 
 
 def test_later_turns_do_not_change_an_earlier_one() -> None:
     """The model's cache of a conversation stays valid."""
-    asked = [CATS, ANSWER, Turn("user", "What did I just say?")]
-    again = [*asked, Turn("assistant", "You asked that."), Turn("user", "What did I just say?")]
+    asked = [CATS, ANSWER, ChatMessage("user", "What did I just say?")]
+    again = [
+        *asked,
+        ChatMessage("assistant", "You asked that."),
+        ChatMessage("user", "What did I just say?"),
+    ]
     later = add_quotations(again)
     assert later[:3] == add_quotations(asked)
     assert later[-1].text.endswith('I said: "What did I just say?")')
@@ -75,8 +79,8 @@ def test_later_turns_do_not_change_an_earlier_one() -> None:
     ],
 )
 def test_question_for_a_spelling_has_the_letters(question: str) -> None:
-    (turn,) = add_quotations([Turn("user", question)])
-    assert turn == Turn("user", f"{question} (Spelled: O-S-L-O.)")
+    (turn,) = add_quotations([ChatMessage("user", question)])
+    assert turn == ChatMessage("user", f"{question} (Spelled: O-S-L-O.)")
 
 
 @pytest.mark.parametrize(
@@ -91,20 +95,25 @@ def test_question_for_a_spelling_has_the_letters(question: str) -> None:
     ],
 )
 def test_without_a_word_to_spell_there_are_no_letters(question: str) -> None:
-    assert add_quotations([Turn("user", question)]) == [Turn("user", question)]
+    assert add_quotations([ChatMessage("user", question)]) == [ChatMessage("user", question)]
 
 
-NUMBER = Turn("user", "My number is five five five, zero one four two.")
+NUMBER = ChatMessage("user", "My number is five five five, zero one four two.")
 
 
 def test_corrected_number_follows_the_correction_and_is_corrected_again() -> None:
-    first, second = Turn("user", "No, it ends in three."), Turn("user", "No, it ends in four.")
+    first, second = (
+        ChatMessage("user", "No, it ends in three."),
+        ChatMessage("user", "No, it ends in four."),
+    )
     quoted = add_quotations([NUMBER, ANSWER, first, ANSWER, second])
     assert quoted[2].text == f"{first.text} (The number is five five five, zero one four three.)"
     assert quoted[4].text == f"{second.text} (The number is five five five, zero one four four.)"
 
 
 def test_limit_follows_a_request_that_no_tool_can_fulfil() -> None:
-    request = Turn("user", "Can you call an ambulance?")
-    assert add_quotations([request]) == [Turn("user", f"{request.text} (You cannot do this.)")]
+    request = ChatMessage("user", "Can you call an ambulance?")
+    assert add_quotations([request]) == [
+        ChatMessage("user", f"{request.text} (You cannot do this.)")
+    ]
     assert add_quotations([request], may_act=True) == [request]
