@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.engines.tts.g2p import G2P
+from appliance.engines.tts.reader import Reader
 from appliance.engines.tts.synthesizer import Synthesizer, load
 from appliance.engines.tts.voices import Voices
 from appliance.settings import TTSConfig
@@ -43,12 +43,13 @@ def onnx_synthesizer(weights: Path) -> Synthesizer:
 def test_both_back_ends_speak_the_same_words_at_the_same_pace(
     torch_synthesizer: Synthesizer,
     onnx_synthesizer: Synthesizer,
-    g2p: G2P,
     voices: Voices,
+    weights: Path,
     text: str,
 ) -> None:
-    actual = [speak(torch_synthesizer, g2p, voices, text) for _ in range(TAKES)]
-    expected = [speak(onnx_synthesizer, g2p, voices, text) for _ in range(TAKES)]
+    reader = Reader(weights)
+    actual = [speak(torch_synthesizer, reader, voices, text) for _ in range(TAKES)]
+    expected = [speak(onnx_synthesizer, reader, voices, text) for _ in range(TAKES)]
     in_common = {take.heard for take in actual} & {take.heard for take in expected}
     assert min((word_error_rate(as_words(text), heard) for heard in in_common), default=1) <= 0.2
     ratio = _median_seconds(actual) / _median_seconds(expected)
