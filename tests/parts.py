@@ -70,6 +70,7 @@ PARTS = {  # in the order in which they begin
                 f"--ignore={LIVE}",
                 "-n3",
                 "--dist=loadfile",
+                "--no-loadscope-reorder",  # tests/conftest.py has a better order
             ),
         ),
         Part(
