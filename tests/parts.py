@@ -109,6 +109,7 @@ PARTS = {  # in the order in which they begin
             "host",
             "voicectl, preflight, export and import on hosts with tiny images",
             ("tests/host",),
+            ("-n2", "--dist=loadfile"),  # each file has hosts with image stores of their own
             podman=True,
         ),
     )
