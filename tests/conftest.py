@@ -38,6 +38,7 @@ SLOW_FIRST = (
     "tests/pool/",
     "tests/gateway/",
     "tests/client/",
+    "tests/acceptance/",
     "tests/voices/",
     "tests/engines/",
 )
