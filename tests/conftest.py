@@ -1,4 +1,4 @@
-"""For all tests: no deadlines, a fresh journal for each, a summary."""
+"""For all tests: their order, no deadlines, a fresh journal for each, a summary."""
 
 from __future__ import annotations
 
@@ -20,9 +20,43 @@ settings.load_profile("untimed")
 FAST_MODEL = "qwen2.5-coder-0.5b-instruct"
 FAST = {"LLM_MODEL": FAST_MODEL}
 
+# pytest-xdist gives files to its workers in the order of the collection. These wait for speech, for
+# browsers or for processes, so they take minutes for few tests. They begin first, the longest one
+# before the others; what is left takes milliseconds for each test and fills every worker to the
+# end. Begun last, one of them would keep one worker busy for minutes, and the others would wait.
+SLOW_FIRST = (
+    "tests/pool/test_calls.py",
+    "tests/gateway/turns/test_interruptions.py",
+    "tests/gateway/realtime/test_realtime.py",
+    "tests/gateway/test_session.py",
+    "tests/pool/test_upgrade.py",
+    "tests/gateway/attack/",
+    "tests/page/",
+    "tests/gateway/turns/",
+    "tests/stock/",
+    "tests/realtime/",
+    "tests/pool/",
+    "tests/gateway/",
+    "tests/client/",
+    "tests/acceptance/",
+    "tests/voices/",
+    "tests/engines/",
+)
+
 # A test reports a time to recovery as a user property, which pytest-xdist sends to the controller.
 # The controller loads this file only, not the conftest.py of tests/drills.
 RECOVERY = "time to recovery"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of SLOW_FIRST before all others. Within a file the order stays."""
+    items.sort(key=lambda item: _place(item.nodeid))
+
+
+def _place(nodeid: str) -> int:
+    """Return the number of the first path in SLOW_FIRST that a test belongs to."""
+    found = (number for number, path in enumerate(SLOW_FIRST) if nodeid.startswith(path))
+    return next(found, len(SLOW_FIRST))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

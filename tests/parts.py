@@ -56,8 +56,13 @@ class Part:
     appliance: bool = False
 
 
-LIVE = "tests/monitoring/test_live.py"
-OTHERS = ("acceptance", "drills", "e2e", "host", "image", "torch")  # folders that are not core's
+# Files that run a whole appliance, in folders whose other tests need none.
+WHOLE = (
+    "tests/acceptance/test_encrypted.py",
+    "tests/acceptance/test_here.py",
+    "tests/monitoring/test_live.py",
+)
+OTHERS = ("drills", "e2e", "host", "image", "torch")  # folders that are not core's
 PARTS = {  # in the order in which they begin
     part.name: part
     for part in (
@@ -67,15 +72,16 @@ PARTS = {  # in the order in which they begin
             ("tests",),
             (
                 *(f"--ignore=tests/{name}" for name in OTHERS),
-                f"--ignore={LIVE}",
+                *(f"--ignore={path}" for path in WHOLE),
                 "-n3",
                 "--dist=loadfile",
+                "--no-loadscope-reorder",  # tests/conftest.py has a better order
             ),
         ),
         Part(
             "appliance",
             "calls to the whole appliance",
-            ("tests/e2e", "tests/acceptance", LIVE),
+            ("tests/e2e", *WHOLE),
             appliance=True,
         ),
         Part("drills", "faults of the running appliance", ("tests/drills",), appliance=True),
@@ -103,6 +109,7 @@ PARTS = {  # in the order in which they begin
             "host",
             "voicectl, preflight, export and import on hosts with tiny images",
             ("tests/host",),
+            ("-n2", "--dist=loadfile"),  # each file has hosts with image stores of their own
             podman=True,
         ),
     )

@@ -24,7 +24,8 @@ def echo(conversation: Sequence[ChatMessage], heard: dict[int, bytes]) -> str:
     if last.utterance is None:
         return f"You wrote {last.text}."
     milliseconds = len(question_audio(conversation, heard)) // 32
-    return f"Turn {len(conversation)}, heard {milliseconds} milliseconds."
+    # Short, because most tests wait until it was spoken.
+    return f"Turn {len(conversation)}, heard {milliseconds} ms."
 
 
 def question_audio(conversation: Sequence[ChatMessage], heard: dict[int, bytes]) -> bytes:

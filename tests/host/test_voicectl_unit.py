@@ -26,7 +26,7 @@ case $1 in
         grep -q /run/voice-host unit || mark=--env=NO=mark
         podman run --detach --name voice-appliance --network=none --pull=never "$mark" \
             --tmpfs=/run:mode=1777 localhost/voice-appliance:current >/dev/null
-        sleep 1
+        sleep 1.0 # not 1: see SLEEP in running.py
         code=$(podman inspect --format '{{{{.State.ExitCode}}}}' voice-appliance)
         if ((code)); then
             log && podman rm voice-appliance >/dev/null

@@ -21,10 +21,16 @@ CARRY_SECONDS = 1200  # limit for an export or import of the real image on a bus
 
 
 @pytest.fixture(scope="session")
-def built(tools: None) -> Iterator[Built]:
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what the image is built from, which nobody edits while the tests run."""
+    return sealed.repository(tmp_path_factory.mktemp("sources") / "repository")
+
+
+@pytest.fixture(scope="session")
+def built(tools: None, sources: Path) -> Iterator[Built]:
     """The real cpu image, built by ops/image from the current files."""
     with sealed.store(sealed.STORE) as host:
-        yield sealed.build(host, sealed.STORE / "out/cpu")
+        yield sealed.build(host, sealed.STORE / "out/cpu", root=sources)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +70,7 @@ def delivered(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """The real image, exported, and imported on an empty host."""
     folder = tmp_path_factory.mktemp("delivered")
     release = export(built, folder / "releases")
-    medium = Path(shutil.copytree(release, folder / "medium"))
+    medium = Path(shutil.move(release, folder / "medium"))
     with sealed.store(folder / "offline") as host:
         tag = f"localhost/voice-appliance:{built.lock['image']['version']}-cpu"
         delivered = Delivered(dataclasses.replace(built, host=host, tag=tag), medium)

@@ -22,6 +22,8 @@ from tests.host.hosts import ROOT, USER, Host
 
 STORE = ROOT / ".cache/image/tests"  # kept between test runs, because a build takes minutes
 TAG = "localhost/voice-appliance:tested"
+SOURCE_FOLDERS = ("ops", "requirements", "appliance", "client")
+SOURCE_FILES = ("Dockerfile", "image-manifest.lock", "pyproject.toml")
 INSIDE, CALLER = "192.0.2.1", "192.0.2.2"  # TEST-NET-1 of RFC 5737
 PORT, METRICS_PORT = 8765, 9465
 LIMITS = tuple(  # as shipped
@@ -85,6 +87,16 @@ def _store(folder: Path) -> Iterator[Host]:
         host.run("podman", "rm", "--all", "--force", "--time=0")
         subprocess.run(["umount", folder / "images/overlay"], check=False, capture_output=True)
         shutil.rmtree(run, ignore_errors=True)
+
+
+def repository(folder: Path, of: Path = ROOT) -> Path:
+    """Copy what the image is built from, out of this repository or a copy of it."""
+    for name in SOURCE_FOLDERS:
+        shutil.copytree(of / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in SOURCE_FILES:
+        shutil.copy(of / name, folder)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    return folder
 
 
 def build(on: Host, out: Path, *options: str, root: Path = ROOT, tag: str = TAG) -> Built:

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.image.conftest import Delivered, export
-from tests.image.sealed import Built, build
-from tests.image.test_reproducible import repository
+from tests.image.sealed import Built, build, repository
 
 NEXT = "0.1.1"
 
@@ -58,9 +57,11 @@ class DeltaUpgrade:
 
 
 @pytest.fixture(scope="module")
-def upgrade(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeltaUpgrade]:
+def upgrade(
+    built: Built, sources: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DeltaUpgrade]:
     folder = tmp_path_factory.mktemp("upgrade")
-    root = repository(folder / "repository")
+    root = repository(folder / "repository", sources)
     for name in ("pyproject.toml", "appliance/settings/__init__.py"):
         text = (root / name).read_text(encoding="utf-8")
         changed = text.replace('ersion = "0.1.0"', f'ersion = "{NEXT}"')

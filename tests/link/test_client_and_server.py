@@ -159,7 +159,7 @@ async def test_dropped_utterance_is_freed_and_sent_again_when_it_is_added_again(
             await reply(client, turn)
         client.add(speech)
         text, _ = await reply(client, turn)
-    assert "500 milliseconds" in text
+    assert "500 ms" in text
 
 
 def test_only_the_unsent_part_of_an_utterance_is_sent() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import parts
+from tests.conftest import SLOW_FIRST
 from tests.parts import PARTS, Outcome
 
 LOG = """
@@ -84,6 +85,12 @@ def test_the_table_ends_with_the_sum_and_says_what_was_left_out_and_why() -> Non
 )
 def test_a_path_is_run_in_the_environment_of_its_part(arguments: list[str], part: str) -> None:
     assert parts.part_of(arguments) == part
+
+
+@pytest.mark.parametrize("path", SLOW_FIRST)
+def test_path_of_slow_tests_exists(path: str) -> None:
+    """Otherwise its tests would begin last, and one worker would run alone at the end."""
+    assert (parts.ROOT / path).exists()
 
 
 @pytest.fixture
@@ -216,5 +223,5 @@ def test_every_folder_of_tests_is_in_one_part() -> None:
     assert len(named) == len(set(named))
     outside = {path.split("/")[1] for path in named if path.count("/") == 1}
     assert {path.split("/")[1] for path in ignored if path.count("/") == 1} == outside
-    assert {path for path in ignored if path.count("/") > 1} == {parts.LIVE}
+    assert {path for path in ignored if path.count("/") > 1} == set(parts.WHOLE)
     assert all((parts.ROOT / path).exists() for path in (*named, *ignored))

@@ -18,7 +18,7 @@ from tests.page.user import NO_PROBLEM, SPEAKING, ask, call, signed_in
 
 STATUS = strings_of("en")["status"]
 LONG_REPLY = "This is a long answer. " * 40
-FRAMES = 25  # 1 s of the microphone
+FRAMES = 12  # 0.5 s of the microphone: somebody who never stops has no such pause
 # Before the page's scripts: what it asks the browser for, and whether each frame that it sends of
 # the microphone is silent. A frame of silence has hardly any byte but zeros.
 SPY = """
@@ -184,7 +184,7 @@ async def test_push_to_talk_and_half_duplex_decide_what_is_sent(
     make_gateway: MakeGateway, chatty_browser: Browser
 ) -> None:
     async with (
-        make_gateway(ScriptedLLM("This is an answer of some seconds. " * 3)) as gateway,
+        make_gateway(ScriptedLLM("This is an answer of some seconds. " * 2)) as gateway,
         signed_in(chatty_browser, gateway, SPY) as tab,
     ):
         await tab.click("#push-to-talk")

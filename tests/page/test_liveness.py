@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.fakes import vanishing_path
 from tests.gateway.fake_engines import ScriptedLLM
 from tests.gateway.running_gateway import MakeGateway
 from tests.page.chromium import Browser, Tab
-from tests.page.test_modules import run, tab
+from tests.page.test_modules import run, shared_tab, tab
 from tests.page.user import ANSWERS, LISTENING, WATCH_PROBLEMS, ask, logged_in
 
-__all__ = ["tab"]
+__all__ = ["shared_tab", "tab"]
+
+in_the_loop_of_the_tab = pytest.mark.asyncio(loop_scope="module")
 
 # Ticks each 100 ms. Returns the seconds at which there was something to do, and what.
 DEFINE = """const found = [], l = new m.Liveness(0);
@@ -22,6 +26,7 @@ DEFINE = """const found = [], l = new m.Liveness(0);
     };"""
 
 
+@in_the_loop_of_the_tab
 async def test_vanished_gateway_is_lost_after_more_than_3_and_less_than_4_seconds(tab: Tab) -> None:
     found = await run(tab, "liveness.js", f"{DEFINE} l.heard(); until(4); return found;")
     assert found[0] == [0.5, "ping"]
@@ -30,6 +35,7 @@ async def test_vanished_gateway_is_lost_after_more_than_3_and_less_than_4_second
     assert 3.5 < lost_at < 4.0
 
 
+@in_the_loop_of_the_tab
 async def test_gateway_that_answers_is_not_lost(tab: Tab) -> None:
     found = await run(
         tab,
@@ -39,6 +45,7 @@ async def test_gateway_that_answers_is_not_lost(tab: Tab) -> None:
     assert {pulse for _, pulse in found} == {"ping"}
 
 
+@in_the_loop_of_the_tab
 async def test_page_that_stood_still_reads_what_has_arrived_first(tab: Tab) -> None:
     steps = "until(0.5); const after = l.tick(600); l.heard(); return [after, l.tick(600.1)];"
     found = await run(tab, "liveness.js", f"{DEFINE} {steps}")

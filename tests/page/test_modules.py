@@ -7,25 +7,39 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from appliance import errors
 from client import wire
 from tests.page.chromium import Browser, Tab
-from tests.page.strings import LANGUAGES, strings_of
 
 TONE = (
     "Float32Array.from({length: LENGTH}, (_, i) => 0.5 * Math.sin(2 * Math.PI * HERTZ * i / RATE))"
 )
 
 
-@pytest.fixture
-async def tab(page_url: str, browser: Browser) -> AsyncIterator[Tab]:
-    """A tab in which modules can be imported: it shows the icon, which loads none itself."""
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_tab(browser: Browser) -> AsyncIterator[Tab]:
+    """One tab for all tests of a module: each tab is a new process of the browser."""
     async with browser.tab() as tab:
-        await tab.open(f"{page_url}page/icon.svg")
         yield tab
-        assert tab.errors == []
-        assert tab.violations == []
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def tab(page_url: str, shared_tab: Tab) -> AsyncIterator[Tab]:
+    """A page in which modules can be imported: it shows the icon, which loads none itself.
+
+    It is loaded anew, so that nothing is left of the test before.
+    """
+    await shared_tab.open(f"{page_url}page/icon.svg")
+    yield shared_tab
+    errors, violations = list(shared_tab.errors), list(shared_tab.violations)
+    shared_tab.errors.clear()
+    shared_tab.violations.clear()
+    assert (errors, violations) == ([], [])
 
 
 async def run(tab: Tab, module: str, body: str) -> Any:
@@ -434,25 +448,3 @@ async def test_language_is_the_first_that_the_page_speaks(tab: Tab) -> None:
         tab, "language.js", "return [['fr', 'de-AT'], ['xx'], ['en-GB', 'de']].map(m.choose);"
     )
     assert chosen == ["de", "en", "en"]
-
-
-@pytest.mark.parametrize("tag", LANGUAGES)
-def test_every_language_has_words_for_every_reason_of_the_gateway(tag: str) -> None:
-    problems = strings_of(tag)["problems"]
-    classes = [*errors.Refused.__subclasses__(), *errors.SessionEnded.__subclasses__()]
-    assert {each.reason for each in classes} <= set(problems)
-
-
-def test_languages_have_the_same_words_with_the_same_values() -> None:
-    def shape(value: object) -> object:
-        import re
-
-        if isinstance(value, dict):
-            return {name: shape(each) for name, each in value.items()}
-        if isinstance(value, list):
-            return [shape(each) for each in value]
-        return sorted(re.findall(r"\{\w+\}", str(value)))
-
-    first, *others = (shape(strings_of(tag)) for tag in LANGUAGES)
-    for other in others:
-        assert other == first

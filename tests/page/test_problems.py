@@ -14,6 +14,7 @@ from tests.page.user import (
     LISTENING,
     NO_PROBLEM,
     PROBLEM,
+    QUICK,
     WATCH_PROBLEMS,
     ask,
     call,
@@ -69,7 +70,7 @@ async def test_microphone_that_begins_late_is_used(
     """On a busy machine, or in Firefox until a loudspeaker is connected."""
     async with (
         make_gateway(ScriptedLLM("It is Paris.")) as gateway,
-        signed_in(speaking_browser, gateway) as tab,
+        signed_in(speaking_browser, gateway, QUICK) as tab,
     ):
         await tab.evaluate(
             """globalThis.AudioContext = class extends AudioContext {
@@ -132,7 +133,7 @@ async def test_drain_lets_a_call_go_on_and_refuses_the_next_one_in_words(
 async def test_restart_of_an_engine_is_waited_for(
     make_gateway: MakeGateway, browser: Browser
 ) -> None:
-    async with make_gateway() as gateway, signed_in(browser, gateway) as tab:
+    async with make_gateway() as gateway, signed_in(browser, gateway, QUICK) as tab:
         await gateway.llm_process.kill()
         await gateway.wait_until(lambda: not gateway.server.state().ready)
         await tab.click("#talk")
@@ -149,7 +150,7 @@ async def test_restart_of_the_gateway_is_announced_and_the_call_begun_again(
     port = free_port()
     async with contextlib.AsyncExitStack() as stack:
         async with make_gateway(ScriptedLLM("Good."), port=port) as gateway:
-            tab = await stack.enter_async_context(opened(browser, gateway))
+            tab = await stack.enter_async_context(opened(browser, gateway, QUICK))
             await logged_in(tab)
             await ask(tab, "How are you?")
             await tab.wait_for(ANSWERS)
@@ -166,7 +167,7 @@ async def test_restart_of_the_gateway_is_announced_and_the_call_begun_again(
 async def test_full_appliance_is_waited_for_until_the_user_cancels(
     make_gateway: MakeGateway, browser: Browser
 ) -> None:
-    async with make_gateway(max_sessions=1) as gateway, opened(browser, gateway) as tab:
+    async with make_gateway(max_sessions=1) as gateway, opened(browser, gateway, QUICK) as tab:
         other = await gateway.connect()
         await logged_in(tab)
         await tab.click("#talk")
@@ -189,7 +190,7 @@ async def test_waiting_page_announces_the_same_words_once(
     make_gateway: MakeGateway, browser: Browser
 ) -> None:
     """A refusal like the one before changes nothing that a screen reader would read again."""
-    async with make_gateway(max_sessions=1) as gateway, opened(browser, gateway) as tab:
+    async with make_gateway(max_sessions=1) as gateway, opened(browser, gateway, QUICK) as tab:
         await gateway.connect()
         await logged_in(tab)
         await tab.click("#talk")

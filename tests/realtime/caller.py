@@ -50,9 +50,13 @@ class Caller(ABC):
     def open_microphone(self) -> None:
         self._tasks.append(asyncio.create_task(self._microphone()))
 
+    def begin_to_say(self, pcm: bytes) -> None:
+        """Speak 16 kHz PCM in real time, without waiting for its end."""
+        self._queue += pieces(to_24_khz(pcm))
+
     async def say(self, pcm: bytes) -> None:
         """Speak 16 kHz PCM in real time."""
-        self._queue += pieces(to_24_khz(pcm))
+        self.begin_to_say(pcm)
         while self._queue:
             await asyncio.sleep(PIECE_SECONDS)
 

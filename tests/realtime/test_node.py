@@ -74,7 +74,7 @@ def tls(certificate: Certificate) -> dict[str, str]:
 @pytest.fixture
 def speech(tmp_path: Path, speak: Speak) -> str:
     path = tmp_path / "speech.pcm"
-    path.write_bytes(to_24_khz(speak("Please tell me everything about the weather of today.")))
+    path.write_bytes(to_24_khz(speak("What is the weather in Paris today?")))
     return str(path)
 
 

@@ -76,7 +76,7 @@ async def test_a_spoken_question_is_answered_and_interrupted(
         caller.open_microphone()
         await caller.say(speak("What is the capital of France?"))
         await caller.event("audio", 10)
-        await caller.say(speak("No, stop it, please tell me about the weather instead."))
+        caller.begin_to_say(speak("No, stop it, please tell me about the weather instead."))
         await caller.event("audio_interrupted")
         await caller.event("agent_end")
         assert any("milliseconds" in text for text in caller.said("user"))

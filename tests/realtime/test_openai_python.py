@@ -130,7 +130,7 @@ async def test_the_voice_interrupts_the_bot(make_gateway: MakeGateway, speak: Sp
         caller.open_microphone()
         await caller.type("a story")
         await caller.event("response.output_audio.delta", 10)
-        await caller.say(speak("No, stop it, please tell me about the weather instead."))
+        caller.begin_to_say(speak("No, stop it, please tell me about the weather instead."))
         done = await caller.event("response.done")
         assert done.response.status == "cancelled"
         assert done.response.status_details.reason == "turn_detected"

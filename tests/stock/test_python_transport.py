@@ -113,9 +113,9 @@ async def test_transport_with_the_right_settings_holds_a_conversation(
     make_gateway: MakeGateway, speak: Speak
 ) -> None:
     """Pipecat adds an RTVI processor to the client, which refuses each message of the gateway."""
-    reply = " ".join(f"Paris, number {number}." for number in range(4))
+    reply = " ".join(f"Paris, number {number}." for number in range(2))
     async with make_gateway(ScriptedLLM(reply)) as gateway, calling(gateway) as client:
-        await client.speak(bytes(SECOND) + speak(QUESTION) + bytes(5 * SECOND))
+        await client.speak(bytes(SECOND // 2) + speak(QUESTION) + bytes(5 * SECOND))
         await gateway.wait_until(lambda: client.turns() or client.closed[0])
         (turn,) = client.turns()
         assert (turn["outcome"], turn["reply_text"]) == ("answered", reply)

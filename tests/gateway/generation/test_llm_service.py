@@ -163,7 +163,7 @@ async def test_speech_gets_a_streamed_reply(
     assert isinstance(reply[-1], LLMFullResponseEndFrame)
     texts = [frame.text for frame in reply if isinstance(frame, LLMTextFrame)]
     assert len(texts) > 2
-    assert "".join(texts) == "Turn 2, heard 1000 milliseconds."
+    assert "".join(texts) == "Turn 2, heard 1000 ms."
     assert events.events == [
         "speech_started", "speech_stopped", "submitted spoken", "first_token", "generated",
         "transcript 1000 milliseconds",
