@@ -95,7 +95,7 @@ class TimeoutsTable:
     }
 
     queue_seconds: int = meaning("number", 8)
-    check_milliseconds: int = meaning("number", 500)
+    check_milliseconds: int = meaning("number", 1000)
     lost_seconds: int = meaning("number", 3)
     call_seconds: int = meaning("number", 3600)
 
