@@ -69,10 +69,12 @@ async def test_operator_drains_a_host_at_the_proxy(site: PoolSite) -> None:
     """For a host that cannot be reached by its own command; docs/pool.md has the command."""
     async with several(site, range(3)) as before:
         site.proxy.command("set server calls/host-2 state drain")
-        async with several(site, range(3, 9)) as after:
-            assert site.proxy.calls() == {"host-1": 4, "host-2": 1, "host-3": 4}
-            assert await outcomes([*before, *after]) == ["answered"] * 9
-        site.proxy.command("set server calls/host-2 state ready")
+        try:
+            async with several(site, range(3, 9)) as after:
+                assert site.proxy.calls() == {"host-1": 4, "host-2": 1, "host-3": 4}
+                assert await outcomes([*before, *after]) == ["answered"] * 9
+        finally:
+            site.proxy.command("set server calls/host-2 state ready")
 
 
 async def test_starved_host_that_fails_a_check_keeps_its_calls(site: PoolSite) -> None:
