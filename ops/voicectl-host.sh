@@ -44,12 +44,14 @@ choose_engine() {
 runner() { if [[ $BACKEND == systemd ]]; then echo "$UNIT"; else echo "$ENGINE, without a unit"; fi; }
 
 # --- inspect: set STATE (active, activating, deactivating, failed, inactive, absent). If there is a container,
-#     also set EXIT, SINCE (epoch seconds or empty), IMAGE, RESTARTS, MEMORY (bytes), PIDS and OOM.
+#     also set EXIT, SINCE (epoch seconds or empty), START (differs after each start), IMAGE, RESTARTS, MEMORY (bytes),
+#     PIDS and OOM.
 inspect() {
-    local values status started finished
-    STATE=absent EXIT='' SINCE='' BEGAN='' IMAGE='' RESTARTS=0 MEMORY=0 PIDS=0 OOM=false
-    if values=$("$ENGINE" container inspect --format '{{.State.Status}}|{{.State.ExitCode}}|{{.State.StartedAt}}|{{.State.FinishedAt}}|{{.State.OOMKilled}}|{{.Image}}|{{.RestartCount}}|{{.HostConfig.Memory}}|{{.HostConfig.PidsLimit}}' "$NAME" 2>/dev/null); then
-        IFS='|' read -r status EXIT started finished OOM IMAGE RESTARTS MEMORY PIDS <<<"$values"
+    local values status started finished id
+    STATE=absent EXIT='' SINCE='' BEGAN='' START='' IMAGE='' RESTARTS=0 MEMORY=0 PIDS=0 OOM=false
+    if values=$("$ENGINE" container inspect --format '{{.State.Status}}|{{.State.ExitCode}}|{{.State.StartedAt}}|{{.State.FinishedAt}}|{{.State.OOMKilled}}|{{.Image}}|{{.RestartCount}}|{{.HostConfig.Memory}}|{{.HostConfig.PidsLimit}}|{{.Id}}' "$NAME" 2>/dev/null); then
+        IFS='|' read -r status EXIT started finished OOM IMAGE RESTARTS MEMORY PIDS id <<<"$values"
+        START="$id $started"
         is_number "$RESTARTS" || RESTARTS=0
         is_number "$MEMORY" || MEMORY=0
         is_number "$PIDS" || PIDS=0 # -1: no limit

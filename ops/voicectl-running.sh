@@ -205,16 +205,19 @@ stop_appliance() {
     fi
 }
 
-# --- wait_ready: wait until calls are accepted. Fails, and sets WHY, if the container exited (even if it was
-#     restarted since), after READY_SECONDS, or if INTERRUPTED is set.
+# --- wait_ready: wait until calls are accepted. Sets READY_START (START of the container that is ready) and READY_AT.
+#     Fails, and sets WHY, if the container exited (even if it was restarted since), after READY_SECONDS, or if
+#     INTERRUPTED is set.
 wait_ready() {
     local began=$SECONDS exited=0 waiting='' answer
     while ((SECONDS - began < READY_SECONDS)); do
         [[ ! ${INTERRUPTED:-} ]] || { WHY=interrupted; return 1; }
         inspect
+        [[ $STATE != active ]] || count_unit_restarts
         if [[ $STATE == active && $RESTARTS == 0 ]]; then
             if answer=$(in_container health </dev/null 2>/dev/null); then
                 progress ''
+                READY_START=$START READY_AT=$(date +%s)
                 info "ready after $((SECONDS - began)) s"
                 return 0
             fi
@@ -229,6 +232,23 @@ wait_ready() {
     done
     progress ''
     WHY="not ready in $READY_SECONDS s${waiting:+: $waiting}"
+    return 1
+}
+# The engine does not count the restarts by a unit, which makes a new container each time.
+count_unit_restarts() {
+    local number
+    [[ $BACKEND == systemd ]] || return 0
+    number=$(systemctl show --property=NRestarts "$UNIT" 2>/dev/null | sed -n 's/^NRestarts=//p') || number=0
+    if is_number "$number"; then RESTARTS=$number; fi
+}
+# --- still_runs: whether the container that wait_ready saw runs without an interruption. Fails, and sets WHY.
+still_runs() {
+    inspect
+    [[ $STATE != active || $START != "$READY_START" ]] || return 0
+    # What a restarted container says of its exit code is not about the run that ended. Its log is.
+    if [[ $START != "$READY_START" ]]; then RESTARTS=1; fi
+    BEGAN=$READY_AT
+    WHY=$(describe_exit)
     return 1
 }
 progress() { if is_terminal; then printf '\r%s\e[K' "${1:0:79}"; fi; }

@@ -39,6 +39,12 @@ DOWN = {
 DOWN_RETRY_SECONDS = 3
 # A host that does not answer: connection attempts to it are given up, and made elsewhere.
 CONNECT_MILLISECONDS = 1000
+# After a failed check the next one comes so soon.
+FAST_MILLISECONDS = 100
+LEAST_FAILED_CHECKS = 2
+# So much later than the checks TCP itself ends calls to a host that is gone. A caller who is cut
+# off before the checks have failed could be sent there again, and be cut off once more then.
+TCP_LATER_MILLISECONDS = 500
 # Connections of a pool without calls: pages, probes, callers who wait.
 SPARE_CONNECTIONS = 1000
 
@@ -89,7 +95,7 @@ class TimeoutsTable:
     }
 
     queue_seconds: int = meaning("number", 8)
-    check_milliseconds: int = meaning("number", 500)
+    check_milliseconds: int = meaning("number", 1000)
     lost_seconds: int = meaning("number", 3)
     call_seconds: int = meaning("number", 3600)
 
@@ -315,6 +321,29 @@ def _shared_socket(pool: PoolTable, lines: Lines) -> Iterable[str]:
         )
 
 
+def check_limit_milliseconds(timeouts: TimeoutsTable) -> int:
+    """How long a host may take for the TLS handshake of a check, and then for its answer.
+
+    HAProxy ends a handshake after the interval between two checks, whatever `timeout check` says
+    (findings/haproxy-timeout-check-does-not-cover-the-tls-handshake.sh).
+    """
+    return min(timeouts.check_milliseconds, CONNECT_MILLISECONDS)
+
+
+def failed_checks(timeouts: TimeoutsTable) -> int:
+    """After how many failed checks in a row a host is lost.
+
+    The most for which a host that hangs is lost within `lost_seconds`: a host that only starves
+    for a moment keeps its calls, and callers who were cut off do not come to the hanging host
+    again. At least LEAST_FAILED_CHECKS.
+    """
+    limit = check_limit_milliseconds(timeouts)
+    # The host may begin to hang just after a check. Then: limit, pause, limit, pause, ... limit.
+    left = timeouts.lost_seconds * 1000 - timeouts.check_milliseconds
+    number = (left + FAST_MILLISECONDS) // (limit + FAST_MILLISECONDS)
+    return max(LEAST_FAILED_CHECKS, number)
+
+
 def render(checked: Pool, *, source: str = "hosts.toml", lua: str = LUA) -> str:
     """Return the configuration of HAProxy."""
     pool, timeouts = checked.pool, checked.timeouts
@@ -334,6 +363,9 @@ def render(checked: Pool, *, source: str = "hosts.toml", lua: str = LUA) -> str:
         connect_milliseconds=CONNECT_MILLISECONDS,
         queue_milliseconds=timeouts.queue_seconds * 1000,
         check_milliseconds=timeouts.check_milliseconds,
+        check_limit_milliseconds=check_limit_milliseconds(timeouts),
+        fast_milliseconds=FAST_MILLISECONDS,
+        failed_checks=failed_checks(timeouts),
         call_seconds=timeouts.call_seconds,
         full_json=json.dumps(FULL),
         full_retry_seconds=FULL_RETRY_SECONDS,
@@ -359,8 +391,9 @@ def _servers(checked: Pool, *, calls: bool) -> str:
         words = ["   ", "server", host.name, f"{address}:{host.port}", "check"]
         if calls:
             # On a default-server line HAProxy 2.6 ignores tcp-ut (measured). It closes the calls of
-            # a host that is gone, also those that a worker from before a reload still carries.
-            words += [f"maxconn {host.places}", f"tcp-ut {checked.timeouts.lost_seconds}s"]
+            # a host that is gone and that a worker from before a reload, which checks nothing, has.
+            unanswered = checked.timeouts.lost_seconds * 1000 + TCP_LATER_MILLISECONDS
+            words += [f"maxconn {host.places}", f"tcp-ut {unanswered}ms"]
             if host.drained:
                 words.append("weight 0")
         if not checked.pool.plain_hosts:

@@ -82,6 +82,9 @@ def _system(folder: Path) -> None:
     """Copy bash, a few programs and their libraries from this machine."""
     (folder / "usr/bin").mkdir(parents=True)
     (folder / "bin").symlink_to("usr/bin")
+    # As in the Dockerfile: when podman restarts a container, its tmpfs has the mode of this folder.
+    (folder / "run").mkdir()
+    (folder / "run").chmod(0o1777)
     for program in PROGRAMS:
         path = str(shutil.which(program))
         shutil.copy(path, folder / "usr/bin" / program)

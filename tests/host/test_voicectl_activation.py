@@ -76,6 +76,44 @@ def test_each_start_is_closed_during_the_smoke_test_and_open_after_it(
     assert serving.host.run("podman", "exec", NAME, "cat", MARK).returncode != 0
 
 
+READY_AGAIN = f"until podman exec {NAME} python -m appliance health; do sleep 0.1; done"
+
+
+@pytest.mark.parametrize(
+    ("ends", "why"),
+    [
+        ("podman exec {NAME} bash -c 'kill -USR1 1'", "exit code 81: The process llm did not resp"),
+        # Of a kill from outside the log knows nothing.
+        ("kill -9 $(podman inspect --format {{{{.State.Pid}}}} {NAME})", "an unknown exit code"),
+    ],
+)
+def test_release_that_is_restarted_during_its_smoke_test_is_replaced(
+    serving: OperatedHost, ends: str, why: str
+) -> None:
+    """Though it passes the test after its restart, for which it was closed as well."""
+    serving.set_smoke_test(
+        f"{ends.format(NAME=NAME)}\n"
+        f"until (($(podman inspect --format {{{{.RestartCount}}}} {NAME}))); do sleep 0.1; done\n"
+        f"{READY_AGAIN}\n{SEE} >seen"
+    )
+    answer = serving.ctl("activate", "0.2.0")
+    assert answer.returncode == ROLLED_BACK
+    assert f"0.2.0-cpu failed: it stopped with {why}" in answer.stderr
+    assert "during its smoke test. Rolling back" in answer.stderr
+    assert seen_closed(serving)
+    assert_back_to_one(serving)
+    assert not serving.is_closed()
+
+
+def test_release_that_ends_during_its_smoke_test_is_replaced(serving: OperatedHost) -> None:
+    """Without an error, so that nothing restarts it."""
+    serving.set_smoke_test(f"podman exec {NAME} bash -c 'kill -TERM 1'; podman wait {NAME}; exit 1")
+    answer = serving.ctl("activate", "0.2.0")
+    assert answer.returncode == ROLLED_BACK
+    assert "0.2.0-cpu failed: it stopped with exit code 0" in answer.stderr
+    assert_back_to_one(serving)
+
+
 def test_rollback_starts_the_old_release_open(serving: OperatedHost) -> None:
     serving.set_smoke_test("exit 1")
     assert serving.ctl("activate", "0.2.0").returncode == ROLLED_BACK

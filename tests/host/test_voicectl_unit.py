@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from tests.host.running import NAME, ONE, TWO, OperatedHost, Release
-from tests.host.test_voicectl_activation import SEE
+from tests.host.test_voicectl_activation import READY_AGAIN, SEE
 
 BROKEN = Release("0.2.1", "broken")
 RELEASES = (ONE, TWO, BROKEN)
@@ -36,7 +36,9 @@ case $1 in
     stop)
         podman stop voice-appliance >/dev/null 2>&1 && log && podman rm voice-appliance >/dev/null
         printf 'ActiveState=inactive\nExecMainStatus=0\nInactiveEnterTimestamp=\n' >state ;;
-    show) cat state 2>/dev/null || echo ActiveState=inactive ;;
+    show)
+        cat state 2>/dev/null || echo ActiveState=inactive
+        [[ ! -e restarted ]] || echo NRestarts=1 ;;
 esac
 """
 # With a value in every spelling that systemd, podman and Docker accept.
@@ -135,6 +137,42 @@ def test_release_is_closed_during_its_smoke_test(site: OperatedHost) -> None:
     assert site.ctl("activate", "0.1.0").stderr == ""
     assert '"closed": true' in (site.host.folder / "seen").read_text()
     assert not site.is_closed()
+
+
+# What systemd does when the process of a unit fails: a new container takes the name.
+UNIT_RESTARTS = f"""
+podman exec {NAME} bash -c 'kill -USR1 1'
+podman wait {NAME}
+podman logs {NAME} >>{{state}}/journal
+podman rm {NAME}
+systemctl start {NAME}.service
+{READY_AGAIN}
+{SEE} >seen
+"""
+
+
+def test_release_that_its_unit_restarts_during_the_smoke_test_is_replaced(
+    site: OperatedHost,
+) -> None:
+    site.must("activate", "0.1.0")
+    site.set_smoke_test(UNIT_RESTARTS.format(state=site.state))
+    answer = site.ctl("activate", "0.2.0")
+    assert answer.returncode == 10
+    why = "it stopped with exit code 81: The process llm did not respond, during its smoke test"
+    assert f"0.2.0-cpu failed: {why}. Rolling back" in answer.stderr
+    assert "0.1.0-cpu is current again, and accepts calls" in answer.stderr
+    assert '"closed": true' in (site.host.folder / "seen").read_text()
+    assert site.serves == "0.1.0"
+    assert not site.is_closed()
+
+
+def test_release_that_its_unit_restarts_before_it_is_ready_is_replaced(site: OperatedHost) -> None:
+    site.must("activate", "0.1.0")
+    (site.state / "restarted").touch()
+    site.set_smoke_test("touch tested")
+    answer = site.ctl("activate", "0.2.0")
+    assert "0.2.0-cpu failed: it stopped with" in answer.stderr
+    assert not (site.host.folder / "tested").exists()
 
 
 def test_unit_of_an_older_release_is_told_and_the_release_closed_all_the_same(

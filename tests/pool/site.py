@@ -99,6 +99,15 @@ class PoolHost:
             self._process.send_signal(number)
             self._process.wait(WAIT_SECONDS)
 
+    def pause(self) -> None:
+        """Let the gateway get no processor, as on a starved host: the kernel still answers."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     @property
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -149,6 +158,7 @@ class Proxy:
         self.tls = make_site(folder / "pool-etc", (POOL_NAME, node.address))
         chain, key = self.tls.chain.read_text(), self.tls.key.read_text()
         (folder / "pool.pem").write_text(chain + key)
+        self.checks_until_lost = 0  # failed ones in a row
         self._process: subprocess.Popen[bytes] | None = None
 
     def configure(self, hosts: list[PoolHost], places: int, *more: str) -> None:
@@ -174,6 +184,7 @@ class Proxy:
                 f"places = {places}",
             ]
         checked = render.read("\n".join(lines))
+        self.checks_until_lost = render.failed_checks(checked.timeouts)
         lua = str(ROOT / "ops/pool/waiting_room.lua")
         self._path.write_text(render.render(checked, lua=lua), encoding="utf-8")
 
@@ -228,6 +239,14 @@ class Proxy:
     def calls(self) -> dict[str, int]:
         """The number of calls of each host, as this worker counts them."""
         return {name: int(row["scur"]) for name, row in self.rows().items() if name != "BACKEND"}
+
+    def failed_checks(self, host: PoolHost) -> int:
+        """How many checks of a host have failed, not counting those of a lost one."""
+        return int(self.rows()[host.name]["chkfail"])
+
+    def losses(self, host: PoolHost) -> int:
+        """How often this worker has taken a host for lost."""
+        return int(self.rows()[host.name]["chkdown"])
 
     def connections(self) -> int:
         """The number of open connections of callers, with and without a place."""

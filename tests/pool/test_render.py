@@ -155,6 +155,52 @@ def test_log_has_neither_addresses_nor_queries() -> None:
     assert "HPO" in fields
 
 
+def check_times(configuration: str, backend: str) -> tuple[int, int]:
+    """For how many milliseconds a host hangs until it is lost: the least and the most.
+
+    The most is for a host that begins to hang right after a check.
+    """
+    section = configuration.split(f"\nbackend {backend}\n")[1].split("\n\n")[0]
+    [words] = re.findall(r"default-server (.*)", section)
+    found = re.match(r"inter (\d+)ms fastinter (\d+)ms fall (\d+) rise 1\b", words)
+    assert found, words
+    inter, fast, fall = map(int, found.groups())
+    [connect] = map(int, re.findall(r"timeout connect (\d+)ms", configuration))
+    [answer] = map(int, re.findall(r"timeout check (\d+)ms", configuration))
+    # With TLS the handshake hangs, without it the answer does.
+    assert answer == min(inter, connect)
+    shortest = fall * answer + (fall - 1) * fast
+    return shortest, inter + shortest
+
+
+@pytest.mark.parametrize("backend", ["calls", "pages"])
+@pytest.mark.parametrize("text", [PLAIN, EXAMPLE])
+def test_starved_host_is_kept_for_two_seconds_and_a_hanging_one_is_lost_after_three(
+    backend: str, text: str
+) -> None:
+    configuration = render.render(render.read(text))
+    shortest, longest = check_times(configuration, backend)
+    assert shortest >= 2_000
+    assert longest <= 3_100
+    # A caller whom TCP cut off earlier could be sent to the same host again.
+    for line in servers(configuration, "calls").values():
+        [unanswered] = map(int, re.findall(r"tcp-ut (\d+)ms", line))
+        assert longest + 400 <= unanswered < 4_000
+
+
+@pytest.mark.parametrize("between", [100, 250, 500, 1000, 2000, 10_000])
+@pytest.mark.parametrize("lost", [1, 3, 10, 60])
+def test_frequent_checks_do_not_take_a_starved_host_for_lost(between: int, lost: int) -> None:
+    timeouts = f"[timeouts]\ncheck_milliseconds = {between}\nlost_seconds = {lost}\n"
+    checked = render.read(timeouts + PLAIN)
+    shortest, longest = check_times(render.render(checked), "calls")
+    if render.failed_checks(checked.timeouts) > render.LEAST_FAILED_CHECKS:
+        assert longest <= lost * 1000
+    one_more = render.check_limit_milliseconds(checked.timeouts) + render.FAST_MILLISECONDS
+    assert longest + one_more > lost * 1000  # the most that the time allows
+    assert shortest >= 2 * min(between, render.CONNECT_MILLISECONDS)
+
+
 def test_refusals_are_those_of_the_gateway() -> None:
     assert (render.FULL["reason"], render.FULL_RETRY_SECONDS) == (
         Full.reason,
