@@ -15,6 +15,9 @@ from appliance.engines.tts.audio import AUDIBLE_PEAK
 
 FRAME_SAMPLES, HOP_SAMPLES = 1024, 256  # at 24 kHz: 43 ms and 11 ms
 FLOOR_DB = -80.0  # relative to the loudest bin of the reference; fainter bins count as this
+# A faint click in the silence before the words makes one of two recordings begin earlier, by up to
+# 0.1 s (seen). Their loudness over time tells about where they fit; then all shifts near are tried.
+MAX_OFFSET_SAMPLES = 6000  # 0.25 s
 MAX_SHIFT_SAMPLES, SHIFT_STEP_SAMPLES = 1200, 60  # 50 ms, and 2.5 ms
 
 Samples = NDArray[np.float32]
@@ -25,9 +28,9 @@ def distance_db(reference: Samples, other: Samples) -> float:
     """Return the log-spectral distance, by frame the root mean square over all bins.
 
     The mean is over the frames in which the reference has speech, louder than AUDIBLE_PEAK. `other`
-    is shifted by at most MAX_SHIFT_SAMPLES to where it fits best, because the silence before speech
-    is cut with a resolution of 5 ms. What `other` lacks at its end counts as silence. Raises
-    ValueError if the reference has no speech.
+    is shifted to where it fits best, because the two have not the same silence before the speech.
+    What `other` lacks at its start or end counts as silence. Raises ValueError if the reference has
+    no speech.
     """
     frames = _frames(reference)
     audible = np.abs(frames).max(axis=1) > AUDIBLE_PEAK
@@ -38,17 +41,37 @@ def distance_db(reference: Samples, other: Samples) -> float:
     expected = np.maximum(spectrum_db - peak_db, FLOOR_DB)
     return min(
         _mean_distance(expected, np.maximum(_power_db(_frames(moved)[audible]) - peak_db, FLOOR_DB))
-        for moved in _shifted(other, len(reference))
+        for moved in _shifted(other, len(reference), offset(reference, other))
     )
 
 
-def _shifted(samples: Samples, length: int) -> list[Samples]:
-    """Return `samples` at all shifts, each cut or padded to `length`."""
-    padded = np.zeros(length + 2 * MAX_SHIFT_SAMPLES, np.float32)
-    part = samples[: length + MAX_SHIFT_SAMPLES]
-    padded[MAX_SHIFT_SAMPLES : MAX_SHIFT_SAMPLES + len(part)] = part
-    starts = range(0, 2 * MAX_SHIFT_SAMPLES + 1, SHIFT_STEP_SAMPLES)
+def offset(reference: Samples, other: Samples) -> int:
+    """Return by how many samples `other` has to be delayed to be loud where the reference is."""
+    first, second = _loudness(reference), _loudness(other)
+    if not len(second):
+        return 0
+    alike = np.correlate(first, second, "full")
+    delays = np.arange(len(alike)) - (len(second) - 1)
+    near = np.abs(delays) * SHIFT_STEP_SAMPLES <= MAX_OFFSET_SAMPLES
+    return int(delays[near][alike[near].argmax()]) * SHIFT_STEP_SAMPLES
+
+
+def _shifted(samples: Samples, length: int, delay: int) -> list[Samples]:
+    """Return `samples` at all shifts near `delay`, each cut or padded to `length`."""
+    most = MAX_OFFSET_SAMPLES + MAX_SHIFT_SAMPLES
+    padded = np.zeros(length + 2 * most, np.float32)
+    part = samples[: length + most]
+    padded[most : most + len(part)] = part
+    shifts = range(-MAX_SHIFT_SAMPLES, MAX_SHIFT_SAMPLES + 1, SHIFT_STEP_SAMPLES)
+    starts = [most - delay + shift for shift in shifts]
     return [padded[start : start + length] for start in starts]
+
+
+def _loudness(samples: Samples) -> _Frames:
+    """Return the root mean square of each SHIFT_STEP_SAMPLES."""
+    blocks = samples[: len(samples) // SHIFT_STEP_SAMPLES * SHIFT_STEP_SAMPLES]
+    squares = np.square(blocks.astype(np.float64)).reshape(-1, SHIFT_STEP_SAMPLES)
+    return np.asarray(np.sqrt(squares.mean(axis=1)), np.float64)
 
 
 def _frames(samples: Samples) -> _Frames:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import re
 import wave
@@ -39,6 +40,16 @@ def test_silence_before_and_after_speech_makes_no_difference() -> None:
     assert distance_db(buzz(120), other) < 0.1
 
 
+def test_click_before_the_speech_of_one_recording_does_not_misplace_the_other() -> None:
+    click = silence(0.1)
+    click[:120] = 0.015  # just audible, so the recording begins with it
+    assert distance_db(np.concatenate([click, buzz(120)]), buzz(120)) < 5
+
+
+def test_missing_start_is_a_large_difference() -> None:
+    assert distance_db(buzz(120), buzz(120)[OUTPUT_SAMPLE_RATE // 4 :]) > 10
+
+
 def test_distance_grows_with_the_difference() -> None:
     speech = buzz(120)
     noise = np.random.default_rng(1).standard_normal(len(speech)).astype(np.float32)
@@ -48,6 +59,10 @@ def test_distance_grows_with_the_difference() -> None:
 
 def test_missing_end_is_a_large_difference() -> None:
     assert distance_db(buzz(120), buzz(120)[: OUTPUT_SAMPLE_RATE // 4]) > 10
+
+
+def test_silence_instead_of_speech_is_a_large_difference() -> None:
+    assert distance_db(buzz(120), silence(0)) > 10
 
 
 def test_silent_reference_is_refused() -> None:
@@ -84,6 +99,13 @@ def test_summary_says_what_is_missed() -> None:
     lines = "\n".join(summary([pair(), pair(to_whole_db=4.0), pair(heard="no")]))
     assert re.search(r"one piece, largest +4.00 dB .*MISSED", lines)
     assert "same words in 2 of 3" in lines
+
+
+def test_summary_says_how_noisy_the_references_of_a_missed_phrase_are() -> None:
+    missed = dataclasses.replace(pair(to_whole_db=4.0), noise="one piece is at 3.4 dB")
+    lines = "\n".join(summary([pair(), missed]))
+    assert "noise of int8 in 'Yes & no.': one piece is at 3.4 dB" in lines
+    assert "noise" not in "\n".join(summary([pair()]))
 
 
 def test_compared_phrases_were_not_used_for_calibration() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import itertools
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -18,7 +19,7 @@ from unittest import mock
 
 import numpy as np
 
-from appliance.engines.tts import synthesizer
+from appliance.engines.tts import onnx_split, synthesizer
 from appliance.engines.tts.engine import KokoroEngine
 from appliance.engines.tts.pieces import one_piece
 from appliance.engines.tts.text.normalize import normalize
@@ -27,7 +28,7 @@ from appliance.link.engine import OUTPUT_SAMPLE_RATE, TTSSession
 from appliance.settings import PathsConfig, Settings, TTSConfig
 from tests.bench import voice_page
 from tests.bench.figures import machine, row, verdict
-from tests.bench.log_spectra import Samples, distance_db
+from tests.bench.log_spectra import Samples, distance_db, offset
 from tests.bench.voice_page import Pair
 from tests.bench.voice_phrases import FIRST_PHRASES, PHRASES, SENTENCES
 from tests.e2e.appliance import ROOT
@@ -41,6 +42,8 @@ TO_WHOLE_DB = 3.5  # most distance that streaming may add to the same statistics
 OTHER_SPEED_TO_WHOLE_DB = 5.0  # the same at other speeds than 1
 TO_TODAY_DB = 8.0  # most distance of streamed from whole phrases
 FIRST_AUDIO_RATIO = 0.3
+NOTED_SECONDS = 0.05  # words that begin this much earlier or later get a note
+VOCODER_LAYERS = ("/decoder/decoder/generator/",)
 
 
 @contextlib.asynccontextmanager
@@ -63,25 +66,61 @@ async def speak(session: TTSSession, text: str, voice: str, speed: float = 1.0) 
     return b"".join([part async for part in session.speak(text, voice, speed, True)])
 
 
-async def compare(
-    whole: TTSSession, streamed: TTSSession, text: str, voice: str, speed: float = 1.0
-) -> Pair:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ways:
+    """Sessions of engines that synthesize in different ways.
+
+    exact  streams like `streamed`, with all layers of the vocoder in float
+    """
+
+    whole: TTSSession
+    streamed: TTSSession
+    exact: TTSSession
+
+
+@contextlib.asynccontextmanager
+async def ways() -> AsyncIterator[Ways]:
+    """Run an engine for each way."""
+    async with engine(streaming=False) as whole, engine(streaming=True) as streamed:
+        with mock.patch.object(onnx_split, "_EXACT", VOCODER_LAYERS):
+            async with engine(streaming=True) as exact:
+                yield Ways(whole, streamed, exact)
+
+
+async def compare(sessions: Ways, text: str, voice: str, speed: float = 1.0) -> Pair:
     """Synthesize a phrase in all ways and compare the results."""
-    whole_pcm = await speak(whole, text, voice, speed)
-    streamed_pcm = await speak(streamed, text, voice, speed)
-    # The same statistics without pieces.
-    with mock.patch.object(synthesizer, "plan_pieces", one_piece):
-        unstreamed_pcm = await speak(streamed, text, voice, speed)
-    new = samples(streamed_pcm)
-    return Pair(
+    whole_pcm = await speak(sessions.whole, text, voice, speed)
+    streamed_pcm = await speak(sessions.streamed, text, voice, speed)
+    one = await _one_piece(sessions.streamed, text, voice, speed)
+    old, new = samples(whole_pcm), samples(streamed_pcm)
+    pair = Pair(
         text,
         whole_pcm,
         streamed_pcm,
-        distance_db(samples(unstreamed_pcm), new),
-        distance_db(samples(whole_pcm), new),
-        _words(samples(whole_pcm)),
+        distance_db(one, new),
+        distance_db(old, new),
+        _words(old),
         _words(new),
+        seconds_earlier=offset(old, new) / OUTPUT_SAMPLE_RATE,
     )
+    if pair.to_whole_db <= to_whole_limit_db(speed) and pair.to_today_db <= TO_TODAY_DB:
+        return pair
+    exact = await _one_piece(sessions.exact, text, voice, speed)
+    # A whole phrase again: the same operations in int8, in another order.
+    with mock.patch.object(synthesizer, "is_predictable", lambda *_: False):
+        again = samples(await speak(sessions.streamed, text, voice, speed))
+    noise = (
+        f"one piece is at {distance_db(exact, one):.1f} dB to itself in float, streamed at "
+        f"{distance_db(exact, new):.1f}; whole, with its operations in another order, at "
+        f"{distance_db(old, again):.1f} dB to itself"
+    )
+    return dataclasses.replace(pair, noise=noise)
+
+
+async def _one_piece(session: TTSSession, text: str, voice: str, speed: float) -> Samples:
+    """Return a phrase with the statistics of streamed speech, but not in pieces."""
+    with mock.patch.object(synthesizer, "plan_pieces", one_piece):
+        return samples(await speak(session, text, voice, speed))
 
 
 def _words(speech: Samples) -> str:
@@ -103,13 +142,13 @@ async def measure_voices(
     """
     folder.mkdir(parents=True, exist_ok=True)
     everything: dict[float, list[Pair]] = {speed: [] for speed in speeds}
-    async with engine(streaming=False) as whole, engine(streaming=True) as streamed:
+    async with ways() as sessions:
         for voice, speed in itertools.product(voices, speeds):
             title = f"{voice} at speed {speed:g}"
             print(f"{title}: distance in dB to one piece, to whole phrases; words", flush=True)
             pairs = []
             for text in texts if speed == 1 else texts[::OTHER_SPEED_STEP]:
-                pair = await compare(whole, streamed, text, voice, speed)
+                pair = await compare(sessions, text, voice, speed)
                 pairs.append(pair)
                 print(f"  {_line(pair)}", flush=True)
             everything[speed] += pairs
@@ -134,7 +173,10 @@ def to_whole_limit_db(speed: float) -> float:
 
 def _line(pair: Pair) -> str:
     heard = "same" if pair.same_words else f"{pair.words_whole!r} -> {pair.words_streamed!r}"
-    return f"{pair.to_whole_db:5.1f} {pair.to_today_db:5.1f}  {pair.text[:50]:50}  {heard}"
+    line = f"{pair.to_whole_db:5.1f} {pair.to_today_db:5.1f}  {pair.text[:50]:50}  {heard}"
+    if abs(pair.seconds_earlier) >= NOTED_SECONDS:
+        line += f"; words begin {pair.seconds_earlier * 1000:+.0f} ms earlier"
+    return line
 
 
 def summary(pairs: Sequence[Pair], to_whole_db: float = TO_WHOLE_DB) -> list[str]:
@@ -148,6 +190,7 @@ def summary(pairs: Sequence[Pair], to_whole_db: float = TO_WHOLE_DB) -> list[str
         verdict("to one piece, largest", max(to_whole), to_whole_db, "dB"),
         verdict("to whole phrases, largest", max(to_today), TO_TODAY_DB, "dB"),
         f"  the recognizer hears the same words in {same} of {len(pairs)}",
+        *(f"  noise of int8 in {pair.text!r}: {pair.noise}" for pair in pairs if pair.noise),
     ]
 
 

@@ -20,6 +20,9 @@ class Pair:
     to_whole_db                 distance from the unstreamed voice with the same statistics
     to_today_db                 distance from the voice without streaming
     words_whole, words_streamed what the recognizer heard
+    seconds_earlier             by how much the words begin earlier than in the whole phrase
+    noise                       how far int8 alone moves what the phrase is compared with, in words;
+                                empty if it was not measured
     """
 
     text: str
@@ -29,6 +32,8 @@ class Pair:
     to_today_db: float
     words_whole: str
     words_streamed: str
+    seconds_earlier: float = 0.0
+    noise: str = ""
 
     @property
     def same_words(self) -> bool:

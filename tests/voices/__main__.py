@@ -123,8 +123,9 @@ def observations(
 
     reported  only English clips of the part "reported"
     """
+    bot = None if reported else BotVoice(WEIGHTS, FOLDER)  # spells in the part "tuned"
     groups: dict[tuple[str, str, str], list[Clip]] = defaultdict(list)
-    for clip in clips(recordings):
+    for clip in clips(recordings, bot):
         if not reported or (clip.part, clip.language) == (REPORTED, ENGLISH):
             groups[clip.kind, clip.part, clip.language].append(clip)
     chosen = [clip for group in groups.values() for clip in first(group, count)]

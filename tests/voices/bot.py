@@ -1,4 +1,4 @@
-"""The bot's own voice: Kokoro's speech, synthesized once and kept on disk."""
+"""Kokoro's speech, synthesized once and kept on disk: the bot's own voice, and others."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SENTENCES = (
 
 
 class BotVoice:
-    """Synthesizes with the voice of the appliance's settings."""
+    """Synthesizes, with the voice of the appliance's settings unless another one is named."""
 
     def __init__(self, weights: Path, cache: Path) -> None:
         self._config = TTSConfig(streaming=False)
@@ -55,15 +55,16 @@ class BotVoice:
         self._cache.mkdir(parents=True, exist_ok=True)
         self._loaded: tuple[Synthesizer, G2P, Voices] | None = None
 
-    def say(self, text: str) -> np.ndarray:
+    def say(self, text: str, voice: str = "") -> np.ndarray:
         """Return the samples of a text, 24 kHz float32."""
-        key = hashlib.sha256(f"{self._config.voice} {text}".encode()).hexdigest()
+        voice = voice or self._config.voice
+        key = hashlib.sha256(f"{voice} {text}".encode()).hexdigest()
         path = self._cache / f"{key}.npy"
         if not path.exists():
-            np.save(path, self._synthesize(text))
+            np.save(path, self._synthesize(text, voice))
         return np.asarray(np.load(path))
 
-    def _synthesize(self, text: str) -> np.ndarray:
+    def _synthesize(self, text: str, voice: str) -> np.ndarray:
         if self._loaded is None:
             self._loaded = (
                 load(self._config, self._weights),
@@ -71,4 +72,4 @@ class BotVoice:
                 Voices(self._weights / FOLDER / "voices"),
             )
         synthesizer, g2p, voices = self._loaded
-        return stream(synthesizer, g2p.phonemes(text), voices, self._config.voice)
+        return stream(synthesizer, g2p.phonemes(text), voices, voice)

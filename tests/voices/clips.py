@@ -3,7 +3,7 @@
 Each clip is one turn of a caller, so every end of a turn before the end of the clip is too early.
 Clips of the part "tuned" were used to choose the constants of
 `appliance/gateway/turns/endpointing.py`; clips of the part "reported" have other speakers or other
-files.
+files. No person spells English in the part "tuned": voices of Kokoro do.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import soxr
 
-from appliance.link.engine import INPUT_SAMPLE_RATE
-from tests.voices.recordings import Recordings, envelope_db
+from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
+from tests.voices.bot import BotVoice
+from tests.voices.recordings import Recordings, envelope_db, scaled, trimmed
 
 COMPLETE = ("statement", "question", "word", "short phrase")
 DICTATED = ("phone 200 ms", "phone 500 ms", "phone 700 ms", "letters 500 ms", "list 500 ms", "date")
@@ -25,6 +27,8 @@ PAUSED = ("between phrases", "in a phrase")
 KINDS = (*COMPLETE, *DICTATED, *PAUSED)
 TUNED_SPEAKERS = ("es", "fr", "de")
 LETTER_SPEAKERS = ("en", "en_GB", "de", "fr", "it", "es")  # of klettres-data
+SPELLING_VOICES = ("af_bella", "af_sarah", "am_adam", "am_fenrir", "bf_isabella", "bm_lewis")
+ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 STRINGS = 7  # of each kind, per speaker
 PER_KIND = 40  # prompts of each kind and part, at most
 
@@ -40,9 +44,10 @@ class Clip:
     language: str = "en"
 
 
-def clips(recordings: Recordings) -> list[Clip]:
-    """Return all clips."""
-    return [*_prompts(recordings), *_dictated(recordings)]
+def clips(recordings: Recordings, bot: BotVoice | None = None) -> list[Clip]:
+    """Return all clips; without `bot`, only those of human speakers."""
+    synthetic = () if bot is None else _spelled_by_synthesis(bot)
+    return [*_prompts(recordings), *_dictated(recordings), *synthetic]
 
 
 def _part_of_file(name: str) -> str:
@@ -110,9 +115,7 @@ def _dictated(recordings: Recordings) -> Iterator[Clip]:
         sound = functools.partial(recordings.sound, speaker)
         days = [f"digits/day-{n}" for n in range(7) if recordings.has(speaker, f"digits/day-{n}")]
         months = [f"digits/mon-{n}" for n in range(12)]
-        letters = [
-            x for x in "abcdefghijklmnopqrstuvwxyz" if recordings.has(speaker, f"letters/{x}")
-        ]
+        letters = [x for x in ALPHABET if recordings.has(speaker, f"letters/{x}")]
         for number in range(STRINGS):
             digits = [sound(f"digits/{chance.randrange(10)}") for _ in range(10)]
             for gap in (0.2, 0.5, 0.7):
@@ -138,3 +141,21 @@ def _dictated(recordings: Recordings) -> Iterator[Clip]:
             yield Clip(
                 name, "letters 500 ms", _part_of_speaker(speaker), joined(spelled, 0.5), speaker[:2]
             )
+
+
+def _spelled_by_synthesis(bot: BotVoice) -> Iterator[Clip]:
+    """Letters that are spoken one by one, so that each sounds like the last."""
+    for voice in SPELLING_VOICES:
+        chance = random.Random(f"letters {voice}")
+        for number in range(STRINGS):
+            spelled = [
+                _at_microphone(bot.say(f"{letter.upper()}.", voice))
+                for letter in chance.sample(ALPHABET, 6)
+            ]
+            yield Clip(f"{voice} {number}", "letters 500 ms", "tuned", joined(spelled, 0.5))
+
+
+def _at_microphone(samples: np.ndarray) -> np.ndarray:
+    """Return synthetic speech like a recording: level and rate of the microphone, no silence."""
+    resampled = soxr.resample(samples, OUTPUT_SAMPLE_RATE, INPUT_SAMPLE_RATE)
+    return scaled(trimmed(resampled))

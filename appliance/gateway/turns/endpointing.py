@@ -138,8 +138,10 @@ class EndpointingPolicy:
         """Return the verdict when the words are known, too; `otherwise` is that without them."""
         config, bursts, probability = self._config, pause.bursts, pause.probability or 0.0
         dictated = dictated_words(words)
-        if dictated and is_word(bursts):
-            if probability >= WORD_PROBABILITY and not is_one_character(words):
+        if is_word(bursts) and is_one_character(words):
+            return Verdict(config.short_stop_seconds, "words")
+        if is_word(bursts) and dictated:
+            if probability >= WORD_PROBABILITY:
                 return otherwise  # a number as an answer
             return Verdict(config.short_stop_seconds, "words")
         fluent = count_words(words) >= FLUENT_WORDS * len(bursts)

@@ -12,8 +12,15 @@ _DICTATED = re.compile(
     r"|(?:thir|four|fif|six|seven|eigh|nine)teen|twenty|thirty|forty|fifty|sixty|seventy|eighty"
     r"|ninety|hundred|double|triple|dash|dot|[b-hj-z]",
     re.IGNORECASE,
-)  # "a" and "I" are words
-_CHARACTER = re.compile(r"[a-z\d]|zero|oh|one|two|three|four|five|six|seven|eight|nine")
+)
+_LETTER_OR_WORD = ("a", "i")
+# The second part is what a recognizer writes for a letter or digit that is spoken alone: words that
+# sound like it, or nearly so ("age": H). "Why" is a question more often than a Y.
+_CHARACTER = re.compile(
+    r"[a-z\d]|zero|oh|one|two|three|four|five|six|seven|eight|nine"
+    r"|bee?|see|sea|dee|gee|age|aitch|eye|jay|kay|ell?|em|en|owe|pea|pee|queue|cue|are?|ess|tea|tee"
+    r"|you|vee|ex|zee|zed|won|too?|for|ate"
+)
 _ANSWER = re.compile(
     r"(?:yes|yeah|yep|no|nope|okay|ok|stop|thanks|thank you|hello|hi|goodbye|bye|right|sure"
     r"|please|never ?mind|why|what|when|where|who|how|pardon|really)"
@@ -28,12 +35,20 @@ _LISTED = re.compile(
 
 
 def dictated_words(words: str) -> int:
-    """Return how many digits, numbers or single letters the words end in."""
+    """Return how many digits, numbers or single letters the words end in.
+
+    "A" and "I" are words, too. They are letters after another letter or a digit ("M, I, A"), and
+    where nothing else was said: nobody says "A." and means the word.
+    """
+    found = re.findall(r"[a-z']+|\d", words.lower())
     count = 0
-    for word in reversed(re.findall(r"[a-z']+|\d", words.lower())):
-        if _DICTATED.fullmatch(word) is None:
+    for number, word in enumerate(reversed(found), start=1):
+        if _DICTATED.fullmatch(word) is not None:
+            count = number
+        elif word not in _LETTER_OR_WORD:
             break
-        count += 1
+    else:
+        return len(found)
     return count
 
 
@@ -53,7 +68,7 @@ def is_list_item(words: str) -> bool:
 
 
 def is_one_character(words: str) -> bool:
-    """Return whether the words are one digit or letter."""
+    """Return whether the words are one digit or letter, or a word that sounds like one."""
     word = words.strip(" .,!?").lower()
     return _CHARACTER.fullmatch(word) is not None
 

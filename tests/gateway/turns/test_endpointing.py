@@ -56,6 +56,14 @@ def test_silence_that_ends_a_turn(pause: Pause, seconds: float, reason: Reason) 
         ([0.4], 0.98, "Five.", CONFIG.short_stop_seconds),
         ([0.4], 0.01, "Five.", CONFIG.short_stop_seconds),
         ([0.4], 0.98, "E.", CONFIG.short_stop_seconds),
+        ([0.3], 0.98, "A.", CONFIG.short_stop_seconds),
+        ([0.3], 0.95, "I.", CONFIG.short_stop_seconds),
+        ([0.4], 0.98, "See.", CONFIG.short_stop_seconds),  # C
+        ([0.4], 0.98, "Age.", CONFIG.short_stop_seconds),  # H
+        ([0.4], 0.98, "For.", CONFIG.short_stop_seconds),  # 4
+        ([0.9], 0.98, "I see.", CONFIG.vad_stop_seconds),
+        ([1.5], 0.7, "V-I-T-A", CONFIG.dictation_stop_seconds),
+        ([1.1], 0.98, "May I?", CONFIG.vad_stop_seconds),
         ([0.6], 0.98, "Thirteen.", CONFIG.vad_stop_seconds),
         ([0.6], 0.7, "Monday.", CONFIG.short_stop_seconds),
         ([0.4], 0.3, "Yes.", CONFIG.words_stop_seconds),
@@ -93,13 +101,28 @@ def test_word_that_may_be_a_digit_waits_for_its_words_where_an_engine_sends_them
 
 @pytest.mark.parametrize(
     ("words", "count"),
-    [("call 555", 3), ("B, C.", 2), ("my pin is one two three", 3), ("double-u X", 3)],
+    [
+        ("call 555", 3),
+        ("B, C.", 2),
+        ("my pin is one two three", 3),
+        ("double-u X", 3),
+        ("A.", 1),
+        ("I", 1),
+        ("A-I", 2),
+        ("V-i-t-a", 4),
+        ("I am M. I. A.", 3),
+        ("vitamin A, C, I", 2),
+        ("give me a B.", 1),
+        ("seat 7 A.", 2),
+    ],
 )
 def test_trailing_digits_and_letters_count_as_dictation(words: str, count: int) -> None:
     assert dictated_words(words) == count
 
 
-@pytest.mark.parametrize("words", ["Yes.", "this one is someone's", "so do I", "", "give me a"])
+@pytest.mark.parametrize(
+    "words", ["Yes.", "this one is someone's", "so do I", "", "give me a", "May I?", "am I a"]
+)
 def test_other_last_words_do_not_count_as_dictation(words: str) -> None:
     assert dictated_words(words) == 0
 
