@@ -1,4 +1,4 @@
-"""A caller may correct the last digit of a number, in words or figures."""
+"""A caller may correct a digit of a number, in words or figures."""
 
 from __future__ import annotations
 
@@ -36,6 +36,27 @@ def test_last_number_of_a_text_is_found(text: str, number: str) -> None:
 )
 def test_last_digit_is_corrected(correction: str, number: str, corrected: str) -> None:
     assert corrected_number(correction, number) == corrected
+
+
+@pytest.mark.parametrize(
+    ("correction", "corrected"),
+    [
+        ("No, the first digit is nine.", "nine zero two, eight eight one"),
+        ("It begins with a 4.", "four zero two, eight eight one"),
+        ("The third one should be oh.", "seven zero zero, eight eight one"),
+        ("The second to last digit is two.", "seven zero two, eight two one"),
+        ("Not one, five.", "seven zero two, eight eight five"),
+        ("No, it is not two but six.", "seven zero six, eight eight one"),
+        ("Five, not seven.", "five zero two, eight eight one"),
+        ("The two should be a three.", "seven zero three, eight eight one"),
+        ("Not eight, four.", ""),  # which eight?
+        ("Not four, eight.", ""),
+        ("It was not one but two o'clock.", ""),
+        ("The twelfth digit is three.", ""),
+    ],
+)
+def test_any_digit_is_corrected(correction: str, corrected: str) -> None:
+    assert corrected_number(correction, "seven zero two, eight eight one") == corrected
 
 
 @pytest.mark.parametrize(
