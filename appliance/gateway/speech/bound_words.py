@@ -77,8 +77,8 @@ _RANKS = _words("King Queen Pope Emperor Empress Tsar Czar Prince Sultan Kaiser 
 _DIGIT_LABELS = _words(
     "pin pins ssn security ext extension acct account passcode password zip routing card serial"
     " badge mrn record confirmation reference tracking code press dial call text ring member policy"
-    " id voicemail otp error box cpt npi ndc hotline combination keypad number digits four"
-    " three six emergency emergencies"
+    " id voicemail otp error box cpt npi ndc hotline combination keypad pager bleep beeper fax"
+    " number digits four three six emergency emergencies"
 )
 _FILLERS = _words(
     "number numbers no codes code digits is are was were of the your in with for to my ssn account"

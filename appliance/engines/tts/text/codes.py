@@ -29,7 +29,7 @@ _DIGIT_LABELS = (
     r"|badge|MRN|record|confirmation"
     r"|reference|tracking|code|press|dial|call|ring|text|member|policy|patient ID|ID|voicemail|OTP"
     r"|error"
-    r"|P\.?O\.? box|CPT|NPI|NDC|hotline|combination|keypad"
+    r"|P\.?O\.? box|CPT|NPI|NDC|hotline|combination|keypad|pager|bleep|beeper|fax"
 )
 _FILLERS = (
     r"(?:\s(?:numbers?|no\.?|codes?|digits|ending|ends|ended|end"
@@ -260,7 +260,15 @@ CODES: Rules = (
         _subsections,
     ),
     rule(r"(?<![\w.,])(401|403|457)([kb])(?!\w)", lambda m: f"{label(m[1])} {m[2].upper()}"),
-    rule(r"(?<=\d)\s?G(?=\s(?:needle|IV|catheter|cannula|wire)\b)", " gauge"),
+    rule(r"(?<=\d)\s?G(?=\s(?:needle|IV|catheter|cannula|wire)s?\b)", " gauge"),
+    # the parts of a section count by themselves: "§ 240.10b-5", "Section 4.10"
+    rule(
+        r"(?<=\b[Ss]ection\s)(\d+)\.(\d+)([a-z]?)(?:-(\d+))?(?![\w-]|[.,]\d)",
+        lambda m: " ".join(
+            [f"{label(m[1])} point {label(m[2])}", *(part.upper() for part in m[3])]
+            + ([label(m[4])] if m[4] else [])
+        ),
+    ),
     # labels
     rule(r"(?<![\w.,])(\d{2,3})(?=\sU\.S\.\s\d)", lambda m: label(m[0])),
     rule(r"(?<=\d\sU\.S\.\s)(\d{3})(?![\w.,]\d|\w)", lambda m: label(m[0])),
