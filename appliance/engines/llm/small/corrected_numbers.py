@@ -1,11 +1,13 @@
 """Corrects digits of a number that the caller has told: "No, it ends in three." No I/O.
 
-Small models repeat the old number. The new one is known, so the prompt has it after the correction:
+Small models repeat the old number, or say that they were not told it. The new one is known, so the
+prompt has it after the correction, and after a question for the number:
 
     My number is five five five, zero one four two.
     No, it ends in three. (The number is five five five, zero one four three.)
     And the first digit is six. (The number is six five five, zero one four three.)
     Not four, nine. (The number is six five five, zero one nine three.)
+    What is my number? (The number is six five five, zero one nine three.)
 """
 
 from __future__ import annotations
@@ -46,6 +48,11 @@ _INSTEAD = tuple(
         rf"change the (?P<old>{_DIGIT}) (?:to|into) {_ARTICLE}(?P<digit>{_DIGIT})",
     )
 )
+_ASKS_FOR_NUMBER = re.compile(
+    r"\bwhat(?:'s| is| was)(?: now)? (?:my|the|that|our) (?P<label>(?:[a-z]+ ){0,2}?)"
+    r"(?:number|code|pin)\b(?! (?:of|for|to)\b)",
+    re.IGNORECASE,
+)
 
 
 def find_number(text: str) -> str:
@@ -74,6 +81,18 @@ def corrected_number(text: str, number: str) -> str:
         return ""
     old = digits[place]
     return number[: old.start()] + _like(digit, old[0]) + number[old.end() :]
+
+
+def asks_for_number(text: str, told: str) -> bool:
+    """Return whether a caller asks for the number that the text `told` has given.
+
+    "What is my phone number?" asks for the number of "My phone number is ...", not of "My room is".
+    """
+    asked = _ASKS_FOR_NUMBER.search(text.replace("’", "'"))
+    if asked is None or not told:
+        return False
+    words = re.findall(r"\w+", told.lower())
+    return all(word in words for word in asked["label"].lower().split())
 
 
 def _place(name: str) -> int:

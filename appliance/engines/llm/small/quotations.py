@@ -18,7 +18,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from appliance.engines.llm.small.corrected_numbers import corrected_number, find_number
+from appliance.engines.llm.small.corrected_numbers import (
+    asks_for_number,
+    corrected_number,
+    find_number,
+)
 from appliance.engines.llm.small.impossible_requests import limit_of
 from appliance.engines.llm.small.local_facts import NO_FACTS, asks_for_local_fact
 from appliance.engines.llm.small.spoken_sums import sum_result
@@ -56,11 +60,16 @@ def add_quotations(
     """
     quoted: list[Turn] = []
     told: list[str] = []  # the caller's texts
-    number = result = ""
+    number = told_number = result = ""  # `told_number` is the text that told it
     for turn in dialogue:
         if turn.role == "user":
             corrected = corrected_number(turn.text, number)
-            number = corrected or find_number(turn.text) or number
+            if corrected:
+                number = corrected
+            elif found := find_number(turn.text):
+                number, told_number = found, turn.text
+            elif asks_for_number(turn.text, told_number):
+                corrected = number
             result = sum_result(turn.text, result)
             quotation = f"The number is {corrected}." if corrected else ""
             quotation = quotation or _quotation(turn.text, told[-1] if told else "")

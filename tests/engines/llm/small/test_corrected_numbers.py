@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.engines.llm.small.corrected_numbers import corrected_number, find_number
+from appliance.engines.llm.small.corrected_numbers import (
+    asks_for_number,
+    corrected_number,
+    find_number,
+)
 
 
 @pytest.mark.parametrize(
@@ -69,3 +73,18 @@ def test_other_texts_correct_nothing(text: str) -> None:
 
 def test_without_a_number_there_is_nothing_to_correct() -> None:
     assert corrected_number("It ends in three.", "") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("What is my phone number?", True),
+        ("So what’s the number?", True),
+        ("What is my room number?", False),
+        ("What is the number of the clinic?", False),
+        ("What is my name?", False),
+    ],
+)
+def test_question_for_the_number_that_was_told(text: str, asks: bool) -> None:
+    assert asks_for_number(text, "My phone number is five five five, zero one.") is asks
+    assert not asks_for_number(text, "")

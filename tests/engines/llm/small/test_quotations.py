@@ -137,3 +137,13 @@ def test_local_fact_has_a_note_unless_the_site_may_have_told_it() -> None:
     assert noted.text == f"{dialogue[0].text} ({NO_FACTS})"
     assert add_quotations(dialogue, may_know=True) == dialogue
     assert add_quotations(dialogue, may_act=True) == dialogue
+
+
+def test_question_for_a_number_has_the_corrected_one() -> None:
+    dialogue = [
+        Turn("user", "My code is four one five."),
+        Turn("user", "No, the first digit is nine."),
+        Turn("user", "Not five, six."),
+        Turn("user", "What is my code?"),
+    ]
+    assert add_quotations(dialogue)[-1].text == "What is my code? (The number is nine one six.)"
