@@ -15,8 +15,11 @@ the template in. The class attributes are:
      +-- EventRefused    an event of a client is refused; the session continues
      +-- EngineFailed    an engine could not serve a request of the gateway; the session continues
      +-- ModelUnhealthy  an engine's model is unhealthy: the process exits to be restarted
-     +-- CannotStart     a process does not start
+     +-- CannotStart     a process does not start, or a command cannot do its work
      +-- EndedItself     the appliance exits so that the host restarts it
+
+Below, a heading begins each of these kinds, and within a kind the errors are grouped by what they
+are about: tokens, TLS, model files, the GPU.
 
 Exit codes: 0 means stopped on request. 64 to 78 are those of sysexits.h. After 70 and 71 a restart
 can help; after 78 it cannot, because an operator must change something. 79 is a broken seal: the
@@ -42,7 +45,7 @@ class ApplianceError(Exception):
         super().__init__(template.format(**details))
 
 
-# A client is refused before the WebSocket upgrade.
+# --- Refused: a client is refused before the WebSocket upgrade
 
 
 class Refused(ApplianceError):
@@ -50,6 +53,9 @@ class Refused(ApplianceError):
 
     http_status: ClassVar[int] = 403
     retry_after_seconds: ClassVar[int | None] = None
+
+
+# Refused because of its token or ticket
 
 
 class WrongToken(Refused):
@@ -99,12 +105,16 @@ class MinutesUsed(Refused):
     retry_after_seconds = 3600
 
 
-class UnknownPath(Refused):
-    """There is nothing at this path."""
+class TokenFull(Refused):
+    """All {limit} sessions that one access token may have are taken."""
 
-    reason = "unknown_path"
-    advice = "Connect to /ws with a WebSocket. docs/client-protocol.md lists the other paths."
-    http_status = 404
+    reason = "token_full"
+    advice = "End one of them, or raise VOICE_GATEWAY_MAX_SESSIONS_PER_TOKEN or the token's limit."
+    http_status = 503
+    retry_after_seconds = 5
+
+
+# Refused because of where it comes from, or what it asks for
 
 
 class WrongOrigin(Refused):
@@ -135,13 +145,15 @@ class TooManyAttempts(Refused):
     retry_after_seconds = 5
 
 
-class TokenFull(Refused):
-    """All {limit} sessions that one access token may have are taken."""
+class UnknownPath(Refused):
+    """There is nothing at this path."""
 
-    reason = "token_full"
-    advice = "End one of them, or raise VOICE_GATEWAY_MAX_SESSIONS_PER_TOKEN or the token's limit."
-    http_status = 503
-    retry_after_seconds = 5
+    reason = "unknown_path"
+    advice = "Connect to /ws with a WebSocket. docs/client-protocol.md lists the other paths."
+    http_status = 404
+
+
+# Refused because of the state of the appliance
 
 
 class Full(Refused):
@@ -180,13 +192,16 @@ class Closed(Refused):
     retry_after_seconds = 10
 
 
-# The appliance ends a session.
+# --- SessionEnded: the appliance ends a session
 
 
 class SessionEnded(ApplianceError):
     """The session was ended."""
 
     close_code: ClassVar[int] = 1000
+
+
+# Ended because of what the client sent
 
 
 class BadFrame(SessionEnded):
@@ -221,6 +236,9 @@ class TooFast(SessionEnded):
     close_code = 1008
 
 
+# Ended because the call is over, or has had its time
+
+
 class HungUp(SessionEnded):
     """The bot said goodbye and ended the session."""
 
@@ -253,6 +271,9 @@ class LastedTooLong(SessionEnded):
     close_code = 1000
 
 
+# Ended because of its token
+
+
 class TokenRevoked(SessionEnded):
     """The access token of this session was revoked."""
 
@@ -277,6 +298,9 @@ class DailyMinutesUsed(SessionEnded):
     close_code = 1008
 
 
+# Ended because of the appliance
+
+
 class ShuttingDown(SessionEnded):
     """The appliance is restarting."""
 
@@ -293,8 +317,9 @@ class PipelineFailed(SessionEnded):
     close_code = 1011
 
 
-# An event of an OpenAI Realtime client is refused; the session continues. The reasons are the codes
-# of the `error` event. Where OpenAI's own service has a code for the same case, it is used.
+# --- EventRefused: an event of an OpenAI Realtime client is refused; the session continues
+# The reasons are the codes of the `error` event. Where OpenAI's own service has a code for the same
+# case, it is used.
 
 
 class EventRefused(ApplianceError):
@@ -395,7 +420,7 @@ class VoiceIsFixed(EventRefused):
     advice = "Set the voice before the first response, or connect again."
 
 
-# An engine could not serve a request of the gateway; the session continues.
+# --- EngineFailed: an engine could not serve a request of the gateway; the session continues
 
 
 class EngineFailed(ApplianceError):
@@ -442,7 +467,7 @@ class UnknownVoice(EngineFailed):
     exit_code = 78
 
 
-# An engine process exits so that supervisord restarts it.
+# --- ModelUnhealthy: an engine process exits so that supervisord restarts it
 
 
 class ModelUnhealthy(ApplianceError):
@@ -456,13 +481,16 @@ class ModelUnhealthy(ApplianceError):
     exit_code = 70  # EX_SOFTWARE
 
 
-# A process does not start.
+# --- CannotStart: a process does not start, or a command cannot do its work
 
 
 class CannotStart(ApplianceError):
     """The process cannot start."""
 
     exit_code = 78  # EX_CONFIG of sysexits.h: an operator has to change something
+
+
+# Cannot start: settings
 
 
 class BadSetting(CannotStart):
@@ -477,6 +505,17 @@ class BadSetting(CannotStart):
     others: tuple[BadSetting, ...] = ()  # further wrong settings
 
 
+class ModelNotInstalled(BadSetting):
+    """The model of {name} is not installed: {why}."""
+
+    reason = "model_not_installed"
+    advice = (
+        "Unset it, or set it to an installed model. A sealed image contains one language model: "
+        "build an image with another one on the connected side, VOICE_LLM_MODEL=NAME make setup "
+        "image, and import it. Without an image, VOICE_LLM_MODEL=NAME make setup fetches it."
+    )
+
+
 class BadLexicon(CannotStart):
     """The site's lexicon cannot be used: {where}: {why}."""
 
@@ -487,15 +526,7 @@ class BadLexicon(CannotStart):
     )
 
 
-class ModelNotInstalled(BadSetting):
-    """The model of {name} is not installed: {why}."""
-
-    reason = "model_not_installed"
-    advice = (
-        "Unset it, or set it to an installed model. A sealed image contains one language model: "
-        "build an image with another one on the connected side, VOICE_LLM_MODEL=NAME make setup "
-        "image, and import it. Without an image, VOICE_LLM_MODEL=NAME make setup fetches it."
-    )
+# Cannot start: model files, and the libraries that load them
 
 
 class MissingWeights(CannotStart):
@@ -546,6 +577,27 @@ class UnsupportedLlamaCpp(CannotStart):
     )
 
 
+# Cannot start: the seal
+
+
+class SealBroken(CannotStart):
+    """The seal is broken: {what}."""
+
+    reason = "seal_broken"
+    advice = "Do not use this installation. Import the image again, or run `make setup` again."
+    exit_code = 79
+
+
+class BadLock(CannotStart):
+    """The lock {path} cannot be used: {why}."""
+
+    reason = "bad_lock"
+    advice = "Copy the file from the release again, or write a new one with `make lock`."
+
+
+# Cannot start: the GPU
+
+
 class NoCard(CannotStart):
     """There is no usable NVIDIA GPU: {why}."""
 
@@ -566,29 +618,7 @@ class TooLittleMemory(CannotStart):
     )
 
 
-class SealBroken(CannotStart):
-    """The seal is broken: {what}."""
-
-    reason = "seal_broken"
-    advice = "Do not use this installation. Import the image again, or run `make setup` again."
-    exit_code = 79
-
-
-class BadLock(CannotStart):
-    """The lock {path} cannot be used: {why}."""
-
-    reason = "bad_lock"
-    advice = "Copy the file from the release again, or write a new one with `make lock`."
-
-
-class AuditUnavailable(CannotStart):
-    """The audit log cannot be written to {path}: {why}."""
-
-    reason = "audit_unavailable"
-    advice = (
-        "Mount a folder there that user 10001 may write and no other appliance uses, or free some "
-        "space. With VOICE_AUDIT_REQUIRED=false the appliance starts without it."
-    )
+# Cannot start, or voicectl tls cannot do its work: certificates
 
 
 class PlainNetwork(CannotStart):
@@ -653,6 +683,22 @@ class TlsFilesUnwritable(CannotStart):
     advice = "Run voicectl as root, and check that the disk is neither full nor read-only."
 
 
+# Cannot start: the audit log
+
+
+class AuditUnavailable(CannotStart):
+    """The audit log cannot be written to {path}: {why}."""
+
+    reason = "audit_unavailable"
+    advice = (
+        "Mount a folder there that user 10001 may write and no other appliance uses, or free some "
+        "space. With VOICE_AUDIT_REQUIRED=false the appliance starts without it."
+    )
+
+
+# Cannot start: ports, sockets and processes
+
+
 class PortTaken(CannotStart):
     """{host}:{port} is already in use."""
 
@@ -696,7 +742,19 @@ class SupervisorFailed(CannotStart):
     exit_code = 71  # EX_OSERR
 
 
-# The model files cannot be fetched or built (ops/bundle, on the connected side).
+# voicectl prove-offline cannot watch
+
+
+class NoProof(CannotStart):
+    """The watcher of prove-offline cannot watch this network namespace: {why}."""
+
+    reason = "no_proof"
+    advice = (
+        "Run it with voicectl prove-offline. The container engine must grant NET_ADMIN and NET_RAW."
+    )
+
+
+# Files cannot be fetched or built: ops/bundle, on the connected side
 
 
 class PackageUnavailable(CannotStart):
@@ -749,16 +807,7 @@ class NoSpace(CannotStart):
     advice = "Free some space, or move the folder to another disk, then run `make setup` again."
 
 
-# The appliance exits so that the host restarts it.
-
-
-class NoProof(CannotStart):
-    """The watcher of prove-offline cannot watch this network namespace: {why}."""
-
-    reason = "no_proof"
-    advice = (
-        "Run it with voicectl prove-offline. The container engine must grant NET_ADMIN and NET_RAW."
-    )
+# --- EndedItself: the appliance exits so that the host restarts it
 
 
 class EndedItself(ApplianceError):

@@ -7,6 +7,7 @@ model into the event loop that carries the calls.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -329,3 +330,17 @@ def test_a_class_name_stands_for_one_thing() -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_every_module_has_a_docstring(module: str) -> None:
     assert docstring(module)
+
+
+INDEX_LINE = re.compile(r"^ *(\w+)  +\S", re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "package",
+    [m for m in MODULES if MODULES[m].name == "__init__.py" and INDEX_LINE.search(docstring(m))],
+)
+def test_a_package_that_lists_its_modules_lists_all_of_them(package: str) -> None:
+    below = {
+        m.removeprefix(f"{package}.").split(".")[0] for m in MODULES if m.startswith(f"{package}.")
+    }
+    assert sorted(INDEX_LINE.findall(docstring(package))) == sorted(below - {"__main__"})

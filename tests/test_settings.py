@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from appliance.errors import BadSetting
 from appliance.link import protocol
-from appliance.link.engine import GenerateRequest, Turn
+from appliance.link.engine import ChatMessage, GenerateRequest
 from appliance.settings import (
     FIELDS,
     PROFILE_DEFAULTS,
@@ -501,9 +501,9 @@ def test_extreme_values_fit_the_link_to_the_engines() -> None:
     for speed in (0.5, 2.0):
         message = {"request": 1, "text": "x" * 2_000, "voice": "x" * 200, "speed": speed}
         protocol.SpeakMessage.model_validate(message)
-    turn = Turn("system", "x" * 16_000)
+    prompt = ChatMessage("system", "x" * 16_000)
     for tokens, temperature in ((1, 0.0), (4096, 2.0)):
-        generation = GenerateRequest((turn,), tokens, temperature)
+        generation = GenerateRequest((prompt,), tokens, temperature)
         protocol.GenerateMessage.model_validate({"request": 1, "generation": generation})
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from appliance.tasks import cancel, spawn
-from tests.gateway.conftest import captured_log
+from tests.gateway.captured_log import captured_log
 
 ROOT = Path(__file__).parents[1]
 

@@ -42,6 +42,15 @@ class AcceptanceOptions:
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options to a command line."""
+    _add_checks(parser)
+    _add_output(parser)
+    for name in ("image-id", "container", "host"):
+        help_text = "shown in the report; passed by voicectl on the host"
+        parser.add_argument(f"--{name}", default="", help=help_text)
+
+
+def _add_checks(parser: ArgumentParser) -> None:
+    """Add what is checked, and how strictly."""
     default = AcceptanceOptions()
     add = parser.add_argument
     add(
@@ -99,6 +108,11 @@ def add_options(parser: ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help=f"replace a limit: {', '.join(LIMITS)}; in seconds, agreement from 0 to 1",
     )
+
+
+def _add_output(parser: ArgumentParser) -> None:
+    """Add what is printed."""
+    add = parser.add_argument
     add(
         "--json",
         action="store_true",
@@ -114,8 +128,6 @@ def add_options(parser: ArgumentParser) -> None:
         action="store_true",
         help="run no checks; read a JSON report from stdin and print its latencies as a record",
     )
-    for name in ("image-id", "container", "host"):
-        add(f"--{name}", default="", help="shown in the report; passed by voicectl on the host")
 
 
 def parse(args: Namespace) -> AcceptanceOptions:

@@ -54,7 +54,10 @@ class GatewayMetrics:
         build.info({"version": VERSION, "profile": profile})
         self._add_state(registry)
         self._add_sessions(registry)
+        self._add_tokens(registry)
         self._add_turns(registry)
+        self._add_latencies(registry)
+        self._add_interruptions(registry)
         self._add_process(registry)
 
     def _add_state(self, registry: CollectorRegistry) -> None:
@@ -87,7 +90,7 @@ class GatewayMetrics:
         )
 
     def _add_sessions(self, registry: CollectorRegistry) -> None:
-        """Sessions, refusals and access tokens."""
+        """Sessions, their audio, and refusals."""
         self.sessions_active = Gauge("voice_sessions_active", "Open sessions.", registry=registry)
         self.sessions_max = Gauge(
             "voice_sessions_max",
@@ -127,6 +130,9 @@ class GatewayMetrics:
             ),
             DIRECTIONS,
         )
+
+    def _add_tokens(self, registry: CollectorRegistry) -> None:
+        """Access tokens."""
         self.tokens = Gauge(
             "voice_tokens",
             "Access tokens that are valid: created, and not expired.",
@@ -149,7 +155,7 @@ class GatewayMetrics:
         )
 
     def _add_turns(self, registry: CollectorRegistry) -> None:
-        """Turns, replies and interruptions."""
+        """Turns: how they ended, and what their replies took."""
         self.turns = at_zero(
             Counter("voice_turns", "Completed user turns.", ["outcome"], registry=registry),
             TURN_OUTCOMES,
@@ -183,6 +189,9 @@ class GatewayMetrics:
             ),
             TOOL_OUTCOMES,
         )
+
+    def _add_latencies(self, registry: CollectorRegistry) -> None:
+        """How long users wait for a reply."""
         self.turn_response_latency_seconds = Histogram(
             "voice_turn_response_latency_seconds",
             "From the true end of the user's speech to the first sample of the reply sent.",
@@ -206,6 +215,9 @@ class GatewayMetrics:
             ),
             STAGES,
         )
+
+    def _add_interruptions(self, registry: CollectorRegistry) -> None:
+        """Interruptions, and pauses that may become one."""
         self.barge_in_stop_seconds = Histogram(
             "voice_barge_in_stop_seconds",
             "From the first sample of an interrupting user to the last sample of the bot sent.",

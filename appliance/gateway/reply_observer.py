@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ReplyObserver:
-    """Follows the replies of one session. By default, nothing is done.
+    """Follows the replies of one session. By default, it does nothing.
 
     The calls come on the event loop, in the order of playback, and must not block.
     """
@@ -12,8 +12,8 @@ class ReplyObserver:
     def reply_started(self, spoken: bool) -> None:
         """A question was submitted, and its reply begins. `spoken`: a turn of the user ended."""
 
-    def asked(self, response_id: str) -> None:
-        """The pipeline begins what the client has asked for under this name."""
+    def response_begun(self, response_id: str) -> None:
+        """The pipeline begins the response that the client has asked for, by its id."""
 
     def reply_failed(self, reason: str) -> None:
         """The reply has failed for this reason. `reply_ended` follows."""

@@ -8,6 +8,8 @@ import gc
 import signal
 import time
 import uuid
+from collections.abc import Coroutine
+from typing import Any
 
 import uvloop
 from starlette.requests import HTTPConnection
@@ -120,17 +122,7 @@ class GatewayServer:
             self._audit = AuditLog(self._settings, self._metrics)
             self._audit.started()
             self._acceptance.write(self._settings.paths.run)
-            background = [
-                spawn(self._summarize_refusals(), "audit summary", on_failure=self._fail),
-                spawn(self._watch_engines(), "engine watch", on_failure=self._fail),
-                spawn(self._watch_tokens(), "token watch", on_failure=self._fail),
-                spawn(self._measure_lag(), "lag probe", on_failure=self._fail),
-                spawn(
-                    certificate.watch(use_certificate),
-                    "certificate watch",
-                    on_failure=self._fail,
-                ),
-            ]
+            background = self._start_watches(certificate.watch(use_certificate))
             serving = asyncio.create_task(server.serve([listener]))
             stopping = asyncio.create_task(self._stopping.wait())
             # Otherwise each garbage collection would scan all imported modules, and pause every
@@ -154,6 +146,17 @@ class GatewayServer:
         if self._failure is not None:
             raise self._failure
         log.info("gateway stopped")
+
+    def _start_watches(self, certificate: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
+        """Start the background tasks. `certificate` watches the files of the certificate."""
+        watches = {
+            "audit summary": self._summarize_refusals(),
+            "engine watch": self._watch_engines(),
+            "token watch": self._watch_tokens(),
+            "lag probe": self._measure_lag(),
+            "certificate watch": certificate,
+        }
+        return [spawn(work, name, on_failure=self._fail) for name, work in watches.items()]
 
     def _warn_if_plain(self) -> None:
         """Warn if token and speech can be read on the network."""
@@ -221,8 +224,9 @@ class GatewayServer:
     def refusal(self, attempt: ConnectionAttempt, *, make_room: bool) -> Refused | None:
         """Return why an attempt is refused, or None.
 
-        If the gateway is full, a silent call yields; if the token has all its calls, one of these.
-        With `make_room`, that call is ended; otherwise it is only looked for.
+        If the gateway is full, the call that is silent longest gives way; if the token has all its
+        calls, the one of them that is silent longest. With `make_room`, that call is ended;
+        otherwise this only tells whether there is one.
         """
         now = time.monotonic()
         refusal = self._admission.refusal(attempt, self.state(), now, time.time())

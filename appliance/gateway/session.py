@@ -3,15 +3,17 @@
 Start reading here. `Session._build_pipeline` connects all parts of the gateway:
 
     microphone ──▶ transport.input ──▶ voice activity ──▶ interruption gate ──▶ user aggregator ──┐
-                   wire, transport     voice_activity     interruption          turn_taking       │
+                   wire, transport     voice_activity     interruption_gate     turn_taking       │
                                                                                                   │
                 ┌── transport.output ◀── TTS service ◀── phrase aggregator ◀── LLM service ◀──────┘
-                │   paced playback       tts_service     tts_service           llm_service
+                │   transport            tts_service     phrase_aggregator     llm_service
                 │
                 └──▶ heard processor ──▶ assistant aggregator
-                     heard               (Pipecat's context)
+                     heard_processor     (Pipecat's context)
 
-The services talk to the engine processes `llm` and `tts` through `link`.
+The lower line names the module. The services talk to the engine processes `llm` and `tts` through
+`link`. What a processor reports goes to the session, which passes it on: to the metrics and the log
+(turn_report), to the client's protocol (reply_observer), and to other processors.
 """
 
 from __future__ import annotations
@@ -44,8 +46,8 @@ from appliance.errors import (
 from appliance.gateway.direct_audio import activity_seconds, exclude_audio_from_observers
 from appliance.gateway.frames import ClientGreetingFrame, ClientToolCallFrame
 from appliance.gateway.generation.llm_service import UltravoxWithContextService
-from appliance.gateway.generation.reply import TurnCallbacks
 from appliance.gateway.generation.speculation import Speculator
+from appliance.gateway.generation.turn_callbacks import TurnCallbacks
 from appliance.gateway.realtime.serializer import (
     RealtimeHooks,
     RealtimeRequest,
@@ -54,14 +56,17 @@ from appliance.gateway.realtime.serializer import (
 from appliance.gateway.reply_observer import ReplyObserver
 from appliance.gateway.session_end import GracefulHangUp, SessionSocket
 from appliance.gateway.session_resources import SessionResources
-from appliance.gateway.speech.heard import HeardProcessor, HeardText
+from appliance.gateway.speech.heard import HeardText
+from appliance.gateway.speech.heard_processor import HeardProcessor
+from appliance.gateway.speech.phrase_aggregator import PhraseAggregator
 from appliance.gateway.speech.reply_start import ReplyStart
-from appliance.gateway.speech.tts_service import KokoroTTSService, PhraseAggregator, SpeechHooks
+from appliance.gateway.speech.tts_service import KokoroTTSService, SpeechHooks
 from appliance.gateway.transport import PacedTransport, output_lead_seconds
 from appliance.gateway.turn_report import SessionMonitor
 from appliance.gateway.turns.echo import EchoDetector
 from appliance.gateway.turns.interruption_gate import BotActivity, InterruptionGate, PauseHooks
 from appliance.gateway.turns.own_words import is_own
+from appliance.gateway.turns.session_vad import SessionVAD
 from appliance.gateway.turns.turn_taking import context_aggregators, user_aggregator_params
 from appliance.gateway.turns.voice_activity import VoiceActivityProcessor
 from appliance.gateway.wire import GuardedSerializer, rtvi_observer_params
@@ -84,7 +89,6 @@ class Session:
     ) -> None:
         """`realtime`: the request of a client that speaks OpenAI's Realtime protocol."""
         self._name = name
-        self._observer = ReplyObserver()
         self._socket = socket
         self._resources = resources
         self._settings = resources.settings
@@ -100,7 +104,273 @@ class Session:
         self._run_task: asyncio.Task[object] | None = None
         self._user_speaking = False
         self._sound_at = time.monotonic()  # of the bot or the user
-        self._worker = self._build_pipeline(realtime)
+        serializer, self._observer = self._create_serializer(realtime)
+        self._worker = self._build_pipeline(serializer, is_realtime=realtime is not None)
+
+    # --- The pipeline
+
+    def _build_pipeline(self, serializer: FrameSerializer, is_realtime: bool) -> PipelineWorker:
+        """Create the processors and connect them, in the order of the module's drawing."""
+        settings, resources = self._settings, self._resources
+        idle_seconds = settings.gateway.idle_seconds
+        llm_client, tts_client = resources.engine_client("llm"), resources.engine_client("tts")
+        vad, echo = resources.models.vad_analyzer(), resources.models.echo_detector()
+        heard_text = HeardText(settings.tts.speed)
+        reply_start = ReplyStart(settings.tts.start_delay_seconds, resources.busy)
+        transport = self._create_transport(serializer, is_realtime, echo, reply_start)
+        self._tell_detector_about_bot(vad, echo, transport)
+        self._speculator = Speculator(
+            settings.llm.speculation,
+            settings.tts,
+            llm_client,
+            tts_client,
+            resources.waiting,
+            self._monitor.speculation_ended,
+            resources.names,
+            reply_start,
+        )
+        context = LLMContext(tools=resources.tools)
+        user, assistant = context_aggregators(
+            context,
+            user_aggregator_params(settings.turn, resources.models, self._monitor.turn_ended_by),
+        )
+        self._llm = UltravoxWithContextService(
+            settings.llm,
+            llm_client,
+            self._speculator,
+            self._turn_callbacks(),
+            context,
+            settings.journal.transcripts,
+        )
+        tts = KokoroTTSService(
+            settings.tts,
+            tts_client,
+            self._speculator.speak,
+            self._speech_hooks(llm_client, heard_text, reply_start),
+            resources.hold_message,
+            settings.llm.recover_seconds,
+        )
+        pipeline = Pipeline(
+            [
+                transport.input(),
+                VoiceActivityProcessor(settings.turn, vad, activity_seconds(idle_seconds)),
+                self._create_interruption_gate(transport, heard_text, echo),
+                user,
+                self._llm,
+                LLMTextProcessor(text_aggregator=PhraseAggregator(settings.tts, resources.names)),
+                tts,
+                transport.output(),
+                self._create_heard_processor(transport, heard_text),
+                assistant,
+            ]
+        )
+        worker = _create_worker(pipeline, idle_seconds)
+        self._handle_events(transport, worker)
+        return worker
+
+    def _create_serializer(
+        self, realtime: RealtimeRequest | None
+    ) -> tuple[FrameSerializer, ReplyObserver]:
+        """Return what speaks the client's protocol, and what it has to know of the replies."""
+        settings = self._settings
+        if realtime is None:
+            guarded = GuardedSerializer(
+                settings.gateway,
+                on_violation=self.end,
+                on_audio=self._count_audio,
+                on_answer=self._answer,
+                transcripts=settings.journal.transcripts,
+            )
+            return guarded, ReplyObserver()
+        hooks = RealtimeHooks(
+            send=self._socket.send_event,
+            on_violation=self.end,
+            on_audio=self._count_audio,
+            greet=self._greet,
+        )
+        serializer = RealtimeSerializer(
+            self._name, realtime, settings, hooks, self._resources.voices
+        )
+        return serializer, serializer
+
+    def _create_transport(
+        self,
+        serializer: FrameSerializer,
+        is_realtime: bool,
+        echo: EchoDetector | None,
+        reply_start: ReplyStart,
+    ) -> PacedTransport:
+        settings = self._settings
+        return PacedTransport(
+            self._socket,
+            serializer,
+            output_lead_seconds(settings),
+            on_audio=echo.sent if echo else None,
+            on_phrase=self._observer.phrase,
+            drops_when_paused=not is_realtime,
+            activity_seconds=activity_seconds(settings.gateway.idle_seconds),
+            hold_reply=reply_start.wait,
+        )
+
+    def _tell_detector_about_bot(
+        self, vad: SessionVAD, echo: EchoDetector | None, transport: PacedTransport
+    ) -> None:
+        """Let the detector of the user's voice know when the bot speaks, and how it sounds."""
+        if echo is not None:
+            vad.is_echo = lambda window, voice: echo.is_echo(window, vad.arrived_at, voice)
+        vad.is_bot_busy = lambda: self._activity.is_busy(transport.playing)
+
+    def _create_interruption_gate(
+        self, transport: PacedTransport, heard_text: HeardText, echo: EchoDetector | None
+    ) -> InterruptionGate:
+        turn = self._settings.turn
+        return InterruptionGate(
+            turn.interruption == "voice" or turn.half_duplex,
+            self._activity,
+            PauseHooks(
+                paused=self._monitor.bot_paused,
+                decided=self._monitor.pause_ended,
+                playing=lambda: transport.playing,
+                said=lambda: heard_text.said(transport.unplayed_seconds),
+                is_own=lambda text: (
+                    echo is not None and is_own(text, heard_text.latest, echo.detected)
+                ),
+            ),
+        )
+
+    def _create_heard_processor(
+        self, transport: PacedTransport, heard_text: HeardText
+    ) -> HeardProcessor:
+        return HeardProcessor(
+            heard_text,
+            unplayed_seconds=lambda: transport.unplayed_seconds,
+            on_speaking=self._monitor.mark("sent"),
+            on_heard=self._on_heard,
+            on_notice=self._observer.notice_ended,
+            on_client_tool=self._on_client_tool,
+            on_client_stop=self._observer.stopped,
+        )
+
+    # --- What the processors report, and who is told
+
+    def _turn_callbacks(self) -> TurnCallbacks:
+        monitor, activity = self._monitor, self._activity
+
+        def speech_started(seconds_ago: float) -> None:
+            self._user_speaking = True
+            monitor.speech_started(seconds_ago)
+
+        def speech_stopped(seconds_ago: float) -> None:
+            self._user_speaking = False
+            self._sound_at = time.monotonic()
+            monitor.speech_stopped(seconds_ago)
+
+        def turn_submitted(kind: str, speech_seconds: float, joined: bool) -> None:
+            activity.replying = True
+            monitor.turn_submitted(kind, speech_seconds, joined)
+            self._observer.reply_started(kind == "spoken")
+
+        def turn_dropped(outcome: str) -> None:
+            activity.replying = False
+            monitor.turn_dropped(outcome)
+            if outcome == "failed":
+                self._observer.reply_failed("engine_failed")
+
+        def transcribed(text: str) -> None:
+            monitor.transcribed(text)
+            self._observer.transcribed(text)
+
+        return TurnCallbacks(
+            on_speech_started=speech_started,
+            on_speech_stopped=speech_stopped,
+            on_turn_submitted=turn_submitted,
+            on_response_begun=self._observer.response_begun,
+            on_first_token=monitor.mark("first_token"),
+            on_tool_call=monitor.tool_called,
+            on_client_tool_timed_out=self._observer.tool_timed_out,
+            on_generated=monitor.generated,
+            on_hang_up=self._hang_up.begin,
+            on_transcript=transcribed,
+            on_engine_failed=monitor.engine_failed("llm"),
+            on_turn_dropped=turn_dropped,
+        )
+
+    def _speech_hooks(
+        self, llm_client: EngineClient, heard_text: HeardText, reply_start: ReplyStart
+    ) -> SpeechHooks:
+        async def ask(request: Callable[[], Awaitable[None]]) -> None:
+            if self._settings.llm.hold_for_first_phrase:
+                with contextlib.suppress(EngineFailed):  # the turn reports the failure
+                    await request()
+
+        def first_audio() -> None:
+            self._speculator.reply_audible()
+            self._monitor.mark("first_audio")()
+
+        return SpeechHooks(
+            first_phrase=self._monitor.mark("first_phrase"),
+            first_audio=first_audio,
+            spoken=heard_text.measure,
+            complete=reply_start.audio_complete,
+            failed=self._monitor.engine_failed("tts"),
+            hold=lambda: ask(llm_client.hold),
+            resume=lambda: ask(llm_client.resume),
+        )
+
+    def _on_client_tool(self, call: ClientToolCallFrame) -> None:
+        self._observer.tool_called(call.call_id, call.tool, call.arguments)
+        self._llm.client_tool_called()
+
+    def _on_heard(self, text: str, interrupted: bool, was_speaking: bool) -> None:
+        self._activity.replying = False
+        self._llm.reply_heard(text)
+        self._monitor.heard(text, interrupted, was_speaking)
+        self._hang_up.heard(interrupted)
+        self._observer.reply_ended(interrupted, text)
+
+    def _count_audio(self, direction: str, size_bytes: int) -> None:
+        if direction == "out":
+            self._sound_at = time.monotonic()
+        self._monitor.count_audio(direction, size_bytes)
+
+    def _handle_events(self, transport: PacedTransport, worker: PipelineWorker) -> None:
+        @transport.event_handler("on_client_disconnected")  # type: ignore[untyped-decorator]
+        async def on_client_disconnected(_transport: object, _socket: object) -> None:
+            self.end(None)
+
+        @worker.rtvi.event_handler("on_client_ready")  # type: ignore[untyped-decorator]
+        async def on_client_ready(_rtvi: object) -> None:
+            await self._greet()
+
+        @worker.rtvi.event_handler("on_client_message")  # type: ignore[untyped-decorator]
+        async def on_client_message(_rtvi: object, _message: object) -> None:
+            self._monitor.playback_started()  # the only client-message that wire.py passes on
+
+        @worker.event_handler("on_idle_timeout")  # type: ignore[untyped-decorator]
+        async def on_idle_timeout(_worker: object) -> None:
+            self.end(IdleTooLong(seconds=self._settings.gateway.idle_seconds))
+
+        @worker.event_handler("on_pipeline_error")  # type: ignore[untyped-decorator]
+        async def on_pipeline_error(_worker: object, frame: object) -> None:
+            processor = getattr(frame, "processor", None)
+            usable = getattr(processor, "is_usable", True)
+            log.warning("pipeline error", stage=type(processor).__name__, final=not usable)
+            if not usable:
+                self.end(PipelineFailed())
+
+    async def _greet(self) -> None:
+        greets, self._greets = self._greets, False  # a client may ask for it more than once
+        if greets:
+            await self._llm.queue_frame(ClientGreetingFrame())
+
+    async def _answer(self, message: dict[str, Any]) -> None:
+        """Send an RTVI message to the client."""
+        await self._worker.queue_frame(OutputTransportMessageUrgentFrame(message=message))
+
+    def _send_message(self, data: dict[str, object]) -> None:
+        spawn(self._worker.queue_frame(RTVIServerMessageFrame(data=data)), "server message")
+
+    # --- The course of the session
 
     async def run(self) -> SessionEnded | None:
         """Run the session to its end. Return the reason, or None if the client left."""
@@ -135,11 +405,6 @@ class Session:
         """Return how long neither user nor bot have spoken. `now` is in monotonic seconds."""
         return 0.0 if self._user_speaking else now - self._sound_at
 
-    def _count_audio(self, direction: str, size_bytes: int) -> None:
-        if direction == "out":
-            self._sound_at = time.monotonic()
-        self._monitor.count_audio(direction, size_bytes)
-
     async def _close(self) -> None:
         if self._socket.ending is not None:
             await self._socket.close()
@@ -166,239 +431,6 @@ class Session:
         self._metrics.sessions.labels(reason).inc()
         self._metrics.session_duration_seconds.observe(seconds)
         log.info("session ended", reason=reason, duration_seconds=round(seconds, 3))
-
-    async def _answer(self, message: dict[str, Any]) -> None:
-        """Send an RTVI message to the client."""
-        await self._worker.queue_frame(OutputTransportMessageUrgentFrame(message=message))
-
-    def _serializer(self, realtime: RealtimeRequest | None) -> FrameSerializer:
-        """Return what speaks the client's protocol."""
-        settings = self._settings
-        if realtime is None:
-            return GuardedSerializer(
-                settings.gateway,
-                on_violation=self.end,
-                on_audio=self._count_audio,
-                on_answer=self._answer,
-                transcripts=settings.journal.transcripts,
-            )
-        hooks = RealtimeHooks(
-            send=self._socket.send_event,
-            on_violation=self.end,
-            on_audio=self._count_audio,
-            greet=self._greet,
-        )
-        self._observer = serializer = RealtimeSerializer(
-            self._name, realtime, settings, hooks, self._resources.voices
-        )
-        return serializer
-
-    async def _greet(self) -> None:
-        greets, self._greets = self._greets, False  # a client may ask for it more than once
-        if greets:
-            await self._llm.queue_frame(ClientGreetingFrame())
-
-    def _build_pipeline(self, realtime: RealtimeRequest | None) -> PipelineWorker:
-        """Create the processors and connect them, in the order of the module's drawing."""
-        settings, resources = self._settings, self._resources
-        vad, echo = resources.models.vad_analyzer(), resources.models.echo_detector()
-        activity = activity_seconds(settings.gateway.idle_seconds)
-        reply_start = ReplyStart(settings.tts.start_delay_seconds, resources.busy)
-        transport = PacedTransport(
-            self._socket,
-            self._serializer(realtime),
-            output_lead_seconds(settings),
-            on_audio=echo.sent if echo else None,
-            on_phrase=self._observer.phrase,
-            drops_when_paused=realtime is None,
-            activity_seconds=activity,
-            hold_reply=reply_start.wait,
-        )
-        if echo is not None:
-            vad.is_echo = lambda window, voice: echo.is_echo(window, vad.arrived_at, voice)
-        vad.is_bot_busy = lambda: self._activity.is_busy(transport.playing)
-        llm_client, tts_client = resources.engine_client("llm"), resources.engine_client("tts")
-        self._speculator = Speculator(
-            settings.llm.speculation,
-            settings.tts,
-            llm_client,
-            tts_client,
-            resources.waiting,
-            self._monitor.speculation_ended,
-            resources.names,
-            reply_start,
-        )
-        context = LLMContext(tools=resources.tools)
-        user, assistant = context_aggregators(
-            context,
-            user_aggregator_params(settings.turn, resources.models, self._monitor.turn_ended_by),
-        )
-        self._llm = UltravoxWithContextService(
-            settings.llm,
-            llm_client,
-            self._speculator,
-            self._turn_callbacks(),
-            context,
-            settings.journal.transcripts,
-        )
-        heard_text = HeardText(settings.tts.speed)
-        tts = KokoroTTSService(
-            settings.tts,
-            tts_client,
-            self._speculator.speak,
-            self._speech_hooks(llm_client, heard_text, reply_start),
-            resources.hold_message,
-            settings.llm.recover_seconds,
-        )
-        pipeline = Pipeline(
-            [
-                transport.input(),
-                VoiceActivityProcessor(settings.turn, vad, activity),
-                self._interruption_gate(transport, heard_text, echo),
-                user,
-                self._llm,
-                LLMTextProcessor(text_aggregator=PhraseAggregator(settings.tts, resources.names)),
-                tts,
-                transport.output(),
-                self._heard_processor(transport, heard_text),
-                assistant,
-            ]
-        )
-        worker = _create_worker(pipeline, settings.gateway.idle_seconds)
-        self._handle_events(transport, worker)
-        return worker
-
-    def _interruption_gate(
-        self, transport: PacedTransport, heard_text: HeardText, echo: EchoDetector | None
-    ) -> InterruptionGate:
-        turn = self._settings.turn
-        return InterruptionGate(
-            turn.interruption == "voice" or turn.half_duplex,
-            self._activity,
-            PauseHooks(
-                paused=self._monitor.bot_paused,
-                decided=self._monitor.pause_ended,
-                playing=lambda: transport.playing,
-                said=lambda: heard_text.said(transport.unplayed_seconds),
-                is_own=lambda text: (
-                    echo is not None and is_own(text, heard_text.latest, echo.detected)
-                ),
-            ),
-        )
-
-    def _heard_processor(self, transport: PacedTransport, heard_text: HeardText) -> HeardProcessor:
-        return HeardProcessor(
-            heard_text,
-            unplayed_seconds=lambda: transport.unplayed_seconds,
-            on_speaking=self._monitor.mark("sent"),
-            on_heard=self._on_heard,
-            on_notice=self._observer.notice_ended,
-            on_client_tool=self._on_client_tool,
-            on_client_stop=self._observer.stopped,
-        )
-
-    def _handle_events(self, transport: PacedTransport, worker: PipelineWorker) -> None:
-        @transport.event_handler("on_client_disconnected")  # type: ignore[untyped-decorator]
-        async def on_client_disconnected(_transport: object, _socket: object) -> None:
-            self.end(None)
-
-        @worker.rtvi.event_handler("on_client_ready")  # type: ignore[untyped-decorator]
-        async def on_client_ready(_rtvi: object) -> None:
-            await self._greet()
-
-        @worker.rtvi.event_handler("on_client_message")  # type: ignore[untyped-decorator]
-        async def on_client_message(_rtvi: object, _message: object) -> None:
-            self._monitor.playback_started()  # the only client-message that wire.py passes on
-
-        @worker.event_handler("on_idle_timeout")  # type: ignore[untyped-decorator]
-        async def on_idle_timeout(_worker: object) -> None:
-            self.end(IdleTooLong(seconds=self._settings.gateway.idle_seconds))
-
-        @worker.event_handler("on_pipeline_error")  # type: ignore[untyped-decorator]
-        async def on_pipeline_error(_worker: object, frame: object) -> None:
-            processor = getattr(frame, "processor", None)
-            usable = getattr(processor, "is_usable", True)
-            log.warning("pipeline error", stage=type(processor).__name__, final=not usable)
-            if not usable:
-                self.end(PipelineFailed())
-
-    def _turn_callbacks(self) -> TurnCallbacks:
-        monitor, activity = self._monitor, self._activity
-
-        def speech_started(seconds_ago: float) -> None:
-            self._user_speaking = True
-            monitor.speech_started(seconds_ago)
-
-        def speech_stopped(seconds_ago: float) -> None:
-            self._user_speaking = False
-            self._sound_at = time.monotonic()
-            monitor.speech_stopped(seconds_ago)
-
-        def turn_submitted(kind: str, speech_seconds: float, joined: bool) -> None:
-            activity.replying = True
-            monitor.turn_submitted(kind, speech_seconds, joined)
-            self._observer.reply_started(kind == "spoken")
-
-        def turn_dropped(outcome: str) -> None:
-            activity.replying = False
-            monitor.turn_dropped(outcome)
-            if outcome == "failed":
-                self._observer.reply_failed("engine_failed")
-
-        def transcribed(text: str) -> None:
-            monitor.transcribed(text)
-            self._observer.transcribed(text)
-
-        return TurnCallbacks(
-            on_speech_started=speech_started,
-            on_speech_stopped=speech_stopped,
-            on_turn_submitted=turn_submitted,
-            on_asked=self._observer.asked,
-            on_first_token=monitor.mark("first_token"),
-            on_tool_call=monitor.tool_called,
-            on_client_silent=self._observer.tool_timed_out,
-            on_generated=monitor.generated,
-            on_hang_up=self._hang_up.begin,
-            on_transcript=transcribed,
-            on_engine_failed=monitor.engine_failed("llm"),
-            on_turn_dropped=turn_dropped,
-        )
-
-    def _speech_hooks(
-        self, llm_client: EngineClient, heard_text: HeardText, reply_start: ReplyStart
-    ) -> SpeechHooks:
-        async def ask(request: Callable[[], Awaitable[None]]) -> None:
-            if self._settings.llm.hold_for_first_phrase:
-                with contextlib.suppress(EngineFailed):  # the turn reports the failure
-                    await request()
-
-        def first_audio() -> None:
-            self._speculator.reply_audible()
-            self._monitor.mark("first_audio")()
-
-        return SpeechHooks(
-            first_phrase=self._monitor.mark("first_phrase"),
-            first_audio=first_audio,
-            spoken=heard_text.measure,
-            complete=reply_start.complete,
-            failed=self._monitor.engine_failed("tts"),
-            hold=lambda: ask(llm_client.hold),
-            resume=lambda: ask(llm_client.resume),
-        )
-
-    def _on_client_tool(self, call: ClientToolCallFrame) -> None:
-        self._observer.tool_called(call.call_id, call.tool, call.arguments)
-        self._llm.client_tool_called()
-
-    def _on_heard(self, text: str, interrupted: bool, was_speaking: bool) -> None:
-        self._activity.replying = False
-        self._llm.reply_heard(text)
-        self._monitor.heard(text, interrupted, was_speaking)
-        self._hang_up.heard(interrupted)
-        self._observer.reply_ended(interrupted, text)
-
-    def _send_message(self, data: dict[str, object]) -> None:
-        spawn(self._worker.queue_frame(RTVIServerMessageFrame(data=data)), "server message")
 
 
 def _create_worker(pipeline: Pipeline, idle_seconds: float) -> PipelineWorker:

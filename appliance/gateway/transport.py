@@ -113,15 +113,17 @@ class PacedTransport(FastAPIWebsocketTransport):
         params.audio_out_write_timeout_secs = None  # type: ignore[assignment]
         super().__init__(socket, params)
         self._input = _DirectInput(self, self._client, params)
-        self._paced_output = _PacedOutput(self, self._client, params)
-        self._paced_output.pacer = PlaybackPacer(lead_seconds)
-        self._paced_output.playout = Playout(lead_seconds, 2 * OUTPUT_SAMPLE_RATE)
-        self._paced_output.on_audio = on_audio
-        self._paced_output.on_phrase = on_phrase
-        self._paced_output.drops_when_paused = drops_when_paused
-        self._paced_output.activity_seconds = activity_seconds
-        self._paced_output.hold_reply = hold_reply
-        self._output = self._paced_output
+        self._output = self._paced_output = _PacedOutput(
+            self,
+            self._client,
+            params,
+            lead_seconds=lead_seconds,
+            on_audio=on_audio,
+            on_phrase=on_phrase,
+            drops_when_paused=drops_when_paused,
+            activity_seconds=activity_seconds,
+            hold_reply=hold_reply,
+        )
 
     @property
     def playing(self) -> bool:
@@ -159,19 +161,29 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
     queue and not be sent yet. It must not be sent any more, nor passed on: `_is_interrupted`.
     """
 
-    pacer: PlaybackPacer
-    playout: Playout
-    on_audio: Callable[[bytes, float], None] | None = None
-    on_phrase: Callable[[str], None]
-    drops_when_paused: bool
-    activity_seconds: float
-    hold_reply: Callable[[], Awaitable[None]] | None = None
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._going = asyncio.Event()  # cleared while the output is paused
-        self._going.set()
-        self._unplayed_seconds: float | None = None  # at the pause, until it was made up for
+    def __init__(
+        self,
+        *args: Any,
+        lead_seconds: float,
+        on_audio: Callable[[bytes, float], None] | None,
+        on_phrase: Callable[[str], None],
+        drops_when_paused: bool,
+        activity_seconds: float,
+        hold_reply: Callable[[], Awaitable[None]] | None,
+    ) -> None:
+        """`args` are those of Pipecat's class; PacedTransport describes the others."""
+        super().__init__(*args)
+        self.pacer = PlaybackPacer(lead_seconds)
+        self._playout = Playout(lead_seconds, 2 * OUTPUT_SAMPLE_RATE)
+        self._on_audio = on_audio
+        self._on_phrase = on_phrase
+        self._drops_when_paused = drops_when_paused
+        self._activity_seconds = activity_seconds
+        self._hold_reply = hold_reply
+        self._not_paused = asyncio.Event()
+        self._not_paused.set()
+        # How much of the audio sent was not played at the pause; None once it was sent again.
+        self._missed_seconds: float | None = None
         self._reply_begun = False  # its first audio was there
         self._interruptions = 0
         self._interruptions_passed = 0  # in the queue
@@ -182,15 +194,15 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
         # A client that drops what it has not played has nothing to play after a pause. Another one
         # plays on, and misses nothing.
         playing_seconds = self.pacer.unplayed_seconds(time.monotonic())
-        return max(playing_seconds, self._unplayed_seconds or 0.0)
+        return max(playing_seconds, self._missed_seconds or 0.0)
 
     async def set_transport_ready(self, frame: StartFrame) -> None:
         await super().set_transport_ready(frame)
-        self._media_senders[None]._bot_speaking_frame_period = self.activity_seconds
+        self._media_senders[None]._bot_speaking_frame_period = self._activity_seconds
 
     async def stop(self, frame: EndFrame) -> None:
         """Send everything that is queued, even if the output is paused."""
-        self._going.set()
+        self._not_paused.set()
         await super().stop(frame)
 
     async def push_frame(
@@ -206,8 +218,8 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
             self._interruptions += 1  # first, so that nothing is sent while it is reported
         elif isinstance(frame, TTSAudioRawFrame) and not self._reply_begun:
             self._reply_begun = True
-            if self.hold_reply is not None:
-                await self.hold_reply()  # all that follows waits behind it, except interruptions
+            if self._hold_reply is not None:
+                await self._hold_reply()  # all that follows waits behind it, except interruptions
         await super().process_frame(frame, direction)
         match frame:
             case ReplyEndFrame():
@@ -215,9 +227,9 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
             case InterruptionFrame():
                 self._reply_begun = False
                 self.pacer.flush()
-                self.playout.clear()
-                self._unplayed_seconds = None
-                self._going.set()
+                self._playout.clear()
+                self._missed_seconds = None
+                self._not_paused.set()
             case PauseBotFrame():
                 await self._pause()
             case ResumeBotFrame():
@@ -243,23 +255,23 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
             self._interruptions_passed = max(self._interruptions_passed, frame.number)
         if self._is_interrupted(frame):
             return
-        await self._make_up_if_missed()
+        await self._resend_if_missed()
         if isinstance(frame, ReplyEndFrame):
             await self._wait_until_played()
         if self._is_interrupted(frame):
             return
         match frame:
             case AggregatedTextFrame() if not isinstance(frame, TTSTextFrame):
-                self.playout.sent(PhraseStart(frame.text.strip()))
-                self.on_phrase(frame.text)
+                self._playout.sent(PhraseStart(frame.text.strip()))
+                self._on_phrase(frame.text)
             case TTSStartedFrame() if not frame.append_to_context:
-                self.playout.forget_text()  # the text of a notice comes before this frame
+                self._playout.forget_text()  # the text of a notice comes before this frame
             case PhraseBrokenFrame():
-                self.playout.sent(PhraseStart(""))
+                self._playout.sent(PhraseStart(""))
             case PhraseRestartedFrame():
-                self.playout.sent(PhraseStart(frame.text.strip()))
+                self._playout.sent(PhraseStart(frame.text.strip()))
             case TTSTextFrame():
-                self.playout.sent(PhraseEnd())
+                self._playout.sent(PhraseEnd())
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
         """Send a chunk, as soon as the output is not paused.
@@ -267,8 +279,8 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
         Return False: Pipecat shall not pass the chunk on, because that was done already.
         """
         interruptions = self._interruptions
-        if not self._going.is_set() or self._unplayed_seconds is not None:
-            await self._make_up()
+        if not self._not_paused.is_set() or self._missed_seconds is not None:
+            await self._resend_missed()
         if interruptions == self._interruptions:
             await self._send_chunk(frame)
         return False
@@ -282,8 +294,8 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
         interruptions = self._interruptions
         if self._is_interrupted(frame):
             return
-        if self.on_audio is not None:
-            self.on_audio(frame.audio, self.pacer.plays_at(time.monotonic()))
+        if self._on_audio is not None:
+            self._on_audio(frame.audio, self.pacer.plays_at(time.monotonic()))
         if not await self._write_frame(frame) or interruptions != self._interruptions:
             return
         chunk_seconds = len(frame.audio) / 2 / self.sample_rate
@@ -291,64 +303,64 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
         await self.push_frame(frame)
         await asyncio.sleep(wait_seconds)
         if interruptions == self._interruptions:
-            self.playout.sent(frame.audio)
+            self._playout.sent(frame.audio)
 
     async def _wait_until_played(self) -> None:
         """Wait until the client has played all that was sent, or the bot is interrupted."""
         interruptions = self._interruptions
         while interruptions == self._interruptions:
-            await self._make_up_if_missed()
+            await self._resend_if_missed()
             seconds = self.pacer.unplayed_seconds(time.monotonic())
             if not seconds:
                 return
             await asyncio.sleep(min(seconds, PLAYED_CHECK_SECONDS))
 
     async def _pause(self) -> None:
-        if not self._going.is_set():
+        if not self._not_paused.is_set():
             return
-        self._going.clear()
-        if not self.drops_when_paused:
-            self._unplayed_seconds = 0.0  # it plays everything, and then the phrase again
+        self._not_paused.clear()
+        if not self._drops_when_paused:
+            self._missed_seconds = 0.0  # it plays everything, and then the phrase again
             return
-        self._unplayed_seconds = self.pacer.unplayed_seconds(time.monotonic())
+        self._missed_seconds = self.pacer.unplayed_seconds(time.monotonic())
         self.pacer.flush()
         # The message tells the client that the frame after it is not an interruption.
         await self.send_message(OutputTransportMessageUrgentFrame(server_message(BOT_PAUSED)))
         await self._write_frame(InterruptionFrame())
 
     async def _resume(self) -> None:
-        if self._going.is_set():
+        if self._not_paused.is_set():
             return
-        if self.drops_when_paused:
+        if self._drops_when_paused:
             await self.send_message(OutputTransportMessageUrgentFrame(server_message(BOT_RESUMED)))
-        self._going.set()
+        self._not_paused.set()
         await self._handle_frame(_RepeatFrame())
 
-    async def _make_up_if_missed(self) -> None:
-        if self._unplayed_seconds is not None and self.playout.misses(self._unplayed_seconds):
-            await self._make_up()
+    async def _resend_if_missed(self) -> None:
+        if self._missed_seconds is not None and self._playout.misses(self._missed_seconds):
+            await self._resend_missed()
 
-    async def _make_up(self) -> None:
+    async def _resend_missed(self) -> None:
         """Wait until the output is not paused; then send again what the user has missed."""
-        await self._going.wait()
-        while (unplayed_seconds := self._unplayed_seconds) is not None:
-            self._unplayed_seconds = None
-            rewind = self.playout.rewind(unplayed_seconds)
+        await self._not_paused.wait()
+        while (missed_seconds := self._missed_seconds) is not None:
+            self._missed_seconds = None
+            rewind = self._playout.rewind(missed_seconds)
             if rewind is not None:
                 await self.push_frame(RewindFrame(rewind))
             await self._send_pending()
-            await self._going.wait()  # it may have been paused again
+            await self._not_paused.wait()  # it may have been paused again
 
     async def _send_pending(self) -> None:
         sender = self._media_senders[None]
         was_speaking = sender._bot_speaking
-        while self._going.is_set() and (item := self.playout.next_pending()) is not None:
+        while self._not_paused.is_set() and (item := self._playout.next_pending()) is not None:
             if isinstance(item, bytes):
                 frame = TTSAudioRawFrame(item, self.sample_rate, 1)
                 await sender._handle_bot_speech(frame)
                 await self._send_chunk(frame)
                 continue
-            self.playout.sent(item)
+            self._playout.sent(item)
             if isinstance(item, PhraseStart):
                 await self.push_frame(RepeatedPhraseFrame(item.text))
             else:

@@ -30,7 +30,7 @@ _STAGE_BEFORE = {
 
 
 @dataclass(slots=True)
-class SessionTurn:
+class TurnRecord:
     """One turn. Times are in seconds of a monotonic clock. Texts must not be logged.
 
     number      counts from 1 in each session; 0 for speech that was too short to be a turn
@@ -91,8 +91,8 @@ class SessionTurn:
         return {name: stages[name] for name in STAGES if name in stages}
 
 
-class SessionTurns:
-    """Builds the turns of one session from its events.
+class TurnRecorder:
+    """Builds the records of one session's turns from its events.
 
     A method that can complete a turn returns the completed turn, or None.
 
@@ -103,9 +103,9 @@ class SessionTurns:
 
     def __init__(self) -> None:
         self._count = 0
-        self._open: SessionTurn | None = None
-        self._latest: SessionTurn | None = None  # open or complete; not one without words
-        self._earlier: SessionTurn | None = None  # the latest one before it
+        self._open: TurnRecord | None = None
+        self._latest: TurnRecord | None = None  # open or complete; not one without words
+        self._earlier: TurnRecord | None = None  # the latest one before it
         self._generated = False
         self._cut_off = False  # the user speaks again, and has heard nothing of the reply
         self._speech_stopped_at: float | None = None
@@ -121,7 +121,7 @@ class SessionTurns:
 
     def turn_submitted(
         self, kind: str, timestamp: float, speech_seconds: float = 0.0, joined: bool = False
-    ) -> SessionTurn | None:
+    ) -> TurnRecord | None:
         """Open a turn that waits for a reply. Complete the previous turn if it is still open.
 
         `joined`: the question of the previous turn is the beginning of this one's.
@@ -134,7 +134,7 @@ class SessionTurns:
             previous = self._complete("answered" if self._generated else "interrupted")
         self._count += 1
         self._earlier = self._latest
-        self._open = self._latest = SessionTurn(
+        self._open = self._latest = TurnRecord(
             self._count, kind, speech_seconds=speech_seconds, replaces=replaces
         )
         if kind == "spoken":
@@ -168,7 +168,7 @@ class SessionTurns:
         self._open.heard_at = None
         self._open.marks[name] = timestamp
 
-    def playback_started(self, timestamp: float) -> SessionTurn | None:
+    def playback_started(self, timestamp: float) -> TurnRecord | None:
         """Note the client's report that the reply is audible. Return its turn if it was complete.
 
         Only the first report about a sent reply counts. A report needs no turn number: unless the
@@ -193,7 +193,7 @@ class SessionTurns:
         if self._open is not None:
             self._open.user_text = text
 
-    def heard(self, text: str, interrupted: bool) -> SessionTurn | None:
+    def heard(self, text: str, interrupted: bool) -> TurnRecord | None:
         """Note the heard text of a reply, which was played to its end or cut off."""
         if self._open is None:
             return None
@@ -211,22 +211,22 @@ class SessionTurns:
         """Whether it is not known yet if the user interrupts the bot or goes on with a question."""
         return self._cut_off
 
-    def turn_dropped(self, outcome: str) -> SessionTurn | None:
+    def turn_dropped(self, outcome: str) -> TurnRecord | None:
         """Complete the open turn without a reply.
 
         Speech that was "too_short" never opened a turn, so the open turn stays open.
         """
         if outcome == "too_short":
-            return SessionTurn(0, "spoken", ended_by=self._ended_by, outcome=outcome)
+            return TurnRecord(0, "spoken", ended_by=self._ended_by, outcome=outcome)
         if outcome == "nothing_heard":
             self._latest = self._earlier
         return self._complete(outcome)
 
-    def close(self) -> SessionTurn | None:
+    def close(self) -> TurnRecord | None:
         """Complete a turn that is still open as interrupted: the session has ended."""
         return self._complete("interrupted")
 
-    def _complete(self, outcome: str) -> SessionTurn | None:
+    def _complete(self, outcome: str) -> TurnRecord | None:
         turn, self._open = self._open, None
         cut_off, self._cut_off = self._cut_off, False
         if turn is not None:

@@ -1,7 +1,7 @@
 """Reports the events of a session to the metrics, the log and the client.
 
-`SessionMonitor` receives the events of the pipeline and adds the time. `SessionTurns` builds turns
-from them, and `TurnReporter` publishes each completed turn.
+`SessionMonitor` receives the events of the pipeline and adds the time. `TurnRecorder` builds a
+record of each turn from them, and `TurnReporter` publishes each completed turn.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from appliance import journal
 from appliance.errors import EngineFailed
 from appliance.gateway.metrics import DIRECTIONS, GatewayMetrics
-from appliance.gateway.turn_record import SessionTurn, SessionTurns
+from appliance.gateway.turn_record import TurnRecord, TurnRecorder
 from appliance.link.engine import Result
 
 log = journal.get()
@@ -29,7 +29,7 @@ class SessionMonitor:
     ) -> None:
         self._metrics = metrics
         self._audio_bytes = {way: metrics.audio_bytes.labels(way) for way in DIRECTIONS}
-        self._turns = SessionTurns()
+        self._turns = TurnRecorder()
         self._reporter = TurnReporter(metrics, transcripts, send)
         self._speech_started_at = 0.0
         self._stop_seconds: float | None = None  # of the pause that is not decided yet
@@ -159,7 +159,7 @@ class TurnReporter:
         self._transcripts = transcripts
         self._send = send
 
-    def report(self, turn: SessionTurn | None) -> None:
+    def report(self, turn: TurnRecord | None) -> None:
         """Publish a completed turn. Does nothing for None."""
         if turn is None:
             return
@@ -169,14 +169,14 @@ class TurnReporter:
         if turn.number:
             self._send(turn_message(turn, stages, self._transcripts))
 
-    def report_heard(self, turn: SessionTurn | None) -> None:
+    def report_heard(self, turn: TurnRecord | None) -> None:
         """Publish a playback report that came after the turn itself. Does nothing for None."""
         if turn is None or turn.heard_seconds is None:
             return
         self._observe_heard(turn)
         log.info("turn heard", turn=turn.number, heard_seconds=round(turn.heard_seconds, 4))
 
-    def _observe(self, turn: SessionTurn, stages: Mapping[str, float]) -> None:
+    def _observe(self, turn: TurnRecord, stages: Mapping[str, float]) -> None:
         metrics = self._metrics
         metrics.turns.labels(turn.outcome).inc()
         if turn.ended_by:
@@ -187,18 +187,18 @@ class TurnReporter:
                 metrics.stage_latency_seconds.labels(name).observe(seconds)
         self._observe_heard(turn)
 
-    def _observe_heard(self, turn: SessionTurn) -> None:
+    def _observe_heard(self, turn: TurnRecord) -> None:
         if turn.kind == "spoken" and turn.heard_seconds is not None:
             self._metrics.turn_heard_latency_seconds.observe(turn.heard_seconds)
 
 
-def _seconds_since_speech(turn: SessionTurn) -> float | None:
+def _seconds_since_speech(turn: TurnRecord) -> float | None:
     """Return the age of the turn; `voicectl trace` derives its start from it."""
     started_at = turn.marks.get("speech_stopped", turn.marks.get("submitted"))
     return None if started_at is None else round(time.monotonic() - started_at, 3)
 
 
-def turn_log_fields(turn: SessionTurn, stages: Mapping[str, float]) -> dict[str, object]:
+def turn_log_fields(turn: TurnRecord, stages: Mapping[str, float]) -> dict[str, object]:
     """Return the fields of a turn's log line: numbers and fixed words only."""
     fields: dict[str, object] = {
         "turn": turn.number,
@@ -221,7 +221,7 @@ def turn_log_fields(turn: SessionTurn, stages: Mapping[str, float]) -> dict[str,
 
 
 def turn_message(
-    turn: SessionTurn, stages: Mapping[str, float], transcripts: bool
+    turn: TurnRecord, stages: Mapping[str, float], transcripts: bool
 ) -> dict[str, object]:
     """Return the data of a turn's RTVI server message. It has texts only if `transcripts`."""
     data: dict[str, object] = {

@@ -33,7 +33,7 @@ from pipecat.serializers.protobuf import ProtobufFrameSerializer
 
 from appliance.errors import BadFrame, FrameTooBig, SessionEnded, TooFast
 from appliance.gateway.dc_offset import OffsetFilter
-from appliance.gateway.pace import AudioPace
+from appliance.gateway.input_pace import InputPace
 from appliance.gateway.rate_limit import TokenBucket
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from appliance.settings import GatewayConfig
@@ -62,8 +62,8 @@ EVENT_MESSAGES = frozenset(
 PUBLIC_ERROR = "Something went wrong; the call goes on."
 UNSUPPORTED = "This appliance does not support"
 MAX_TYPE_CHARS = 60  # of a message type that is named in an answer
-# An answer of the client, such as those of a Pipecat program whose own RTVI processor is on: it
-# refuses each message of the gateway in about 130 characters.
+# Errors that a client sends, which are dropped. A Pipecat program whose own RTVI processor is on
+# refuses each message of the gateway, in about 130 characters.
 ERROR_TYPES = frozenset({"error", "error-response"})
 MAX_ERROR_CHARS = 500
 WAV_HEADER_BYTES = 12
@@ -75,7 +75,7 @@ def server_message(kind: str) -> dict[str, Any]:
 
 
 def unsupported(kind: str, message_id: str) -> dict[str, Any]:
-    """Return the RTVI answer to a message of this kind: a client that waits is not left waiting."""
+    """Return the RTVI answer to a message of this kind, because the client may wait for one."""
     named = "".join(char for char in kind[:MAX_TYPE_CHARS] if char.isprintable())
     return {
         "label": RTVI_LABEL,
@@ -86,7 +86,7 @@ def unsupported(kind: str, message_id: str) -> dict[str, Any]:
 
 
 class AnsweredMessage(Exception):
-    """An RTVI message that is only answered, and goes no further. `answer` is an RTVI message."""
+    """An RTVI message that is answered and not passed on. `answer` is an RTVI message."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
         super().__init__(answer["type"])
@@ -121,7 +121,7 @@ class ClientFrameDecoder:
 
     def __init__(self, config: GatewayConfig) -> None:
         self._max_bytes = config.max_frame_bytes
-        self._pace = AudioPace(config.pace_ratio, config.pace_burst_seconds)
+        self._pace = InputPace(config.pace_ratio, config.pace_burst_seconds)
         self._message_limit = TokenBucket(MESSAGES_PER_SECOND, MESSAGES_BURST)
 
     def decode(self, data: bytes | str, now: float) -> Frame | None:

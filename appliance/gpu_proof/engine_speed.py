@@ -29,10 +29,10 @@ from appliance.gpu_proof.scoring import ScoringEngine, serve
 from appliance.link.client import EngineClient
 from appliance.link.engine import (
     INPUT_SAMPLE_RATE,
+    ChatMessage,
     GenerateRequest,
     LLMEngine,
     Result,
-    Turn,
     Utterance,
 )
 from client.wav import read_wav
@@ -43,7 +43,7 @@ TOKENS = 32  # of every reply
 ABORTED_TOKENS = 400  # length of a reply that is interrupted after its first token
 STALL_SECONDS = 600.0
 CALLERS = (1, 2, 4, 8, 16)
-SYSTEM = Turn("system", "You are a friendly voice assistant in a telephone call. " * 8)
+SYSTEM = ChatMessage("system", "You are a friendly voice assistant in a telephone call. " * 8)
 RUNNING = re.compile(r"^voice_llm_requests_running (\S+)$", re.MULTILINE)
 
 
@@ -88,7 +88,7 @@ class EngineBench:
         """A new connection."""
         return EngineClient(self._engine.name, self._path, STALL_SECONDS)
 
-    def add_speech(self, client: EngineClient, seconds: float) -> Turn:
+    def add_speech(self, client: EngineClient, seconds: float) -> ChatMessage:
         """Add a unique utterance: speech from a random position at a random volume."""
         self._number += 1
         samples = np.concatenate([np.frombuffer(pcm, "<i2") for pcm in SPEECH])
@@ -99,12 +99,12 @@ class EngineBench:
         utterance.pcm += samples.astype("<i2").tobytes()
         utterance.complete = True
         client.add(utterance)
-        return Turn("user", utterance=utterance.id)
+        return ChatMessage("user", utterance=utterance.id)
 
-    async def ask(self, client: EngineClient, *turns: Turn) -> MeasuredReply:
+    async def ask(self, client: EngineClient, *messages: ChatMessage) -> MeasuredReply:
         """Generate one reply and measure it."""
         reply, started = MeasuredReply(), time.monotonic()
-        request = GenerateRequest(turns, self._tokens, temperature=0.0)
+        request = GenerateRequest(messages, self._tokens, temperature=0.0)
         async for piece in client.generate(request):
             if isinstance(piece, Result):
                 reply.stats = {**piece.stats, "total_seconds": time.monotonic() - started}
@@ -115,7 +115,7 @@ class EngineBench:
     async def warm_up(self) -> None:
         """One reply to a typed and one to a spoken question; not measured."""
         client = self.client()
-        await self.ask(client, SYSTEM, Turn("user", "Hello."))
+        await self.ask(client, SYSTEM, ChatMessage("user", "Hello."))
         await self.ask(client, SYSTEM, self.add_speech(client, 3.0))
         await client.close()
 
@@ -130,7 +130,7 @@ class EngineBench:
                 question = (
                     self.add_speech(client, seconds)
                     if seconds
-                    else Turn("user", f"Question {number}: {self._random.integers(10**9)}?")
+                    else ChatMessage("user", f"Question {number}: {self._random.integers(10**9)}?")
                 )
                 reply = await self.ask(client, SYSTEM, question)
                 firsts.append(1000 * reply.first_token_seconds)
@@ -150,8 +150,8 @@ class EngineBench:
                 questions = [self.add_speech(client, 3.0) for client in clients]
                 replies = await asyncio.gather(
                     *(
-                        self.ask(client, SYSTEM, turn)
-                        for client, turn in zip(clients, questions, strict=True)
+                        self.ask(client, SYSTEM, question)
+                        for client, question in zip(clients, questions, strict=True)
                     )
                 )
                 tokens = sum(reply.stats["decode_tokens"] for reply in replies)
@@ -170,10 +170,12 @@ class EngineBench:
             for number in range(turns):
                 conversation.append(self.add_speech(client, 3.0))
                 reply = await self.ask(client, *conversation)
-                conversation.append(Turn("assistant", f"This is answer number {number}. " * 4))
+                conversation.append(
+                    ChatMessage("assistant", f"This is answer number {number}. " * 4)
+                )
             warm.append(1000 * reply.first_token_seconds)
             cached.append(reply.stats["cached_tokens"] / reply.stats["prompt_tokens"])
-            changed = Turn("system", f"{self._random.integers(10**9)} {SYSTEM.text}")
+            changed = ChatMessage("system", f"{self._random.integers(10**9)} {SYSTEM.text}")
             reply_without_cache = await self.ask(client, changed, *conversation[1:-1])
             cold.append(1000 * reply_without_cache.first_token_seconds)
         await client.close()
@@ -186,7 +188,7 @@ class EngineBench:
         """From closing the reply until the engine is idle."""
         client, delays = self.client(), []
         for _ in range(rounds):
-            request = GenerateRequest((SYSTEM, Turn("user", "Go on.")), ABORTED_TOKENS, 0.0)
+            request = GenerateRequest((SYSTEM, ChatMessage("user", "Go on.")), ABORTED_TOKENS, 0.0)
             async with contextlib.aclosing(client.generate(request)) as pieces:
                 await anext(pieces)
             started = time.monotonic()

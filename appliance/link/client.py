@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from appliance.errors import ApplianceError, EngineFailed, EngineGone, catalogue
 from appliance.link import protocol
-from appliance.link.engine import Chunk, GenerateRequest, Tool, Turn, Utterance
+from appliance.link.engine import ChatMessage, Chunk, GenerateRequest, Tool, Utterance
 from appliance.link.health import URI
 from appliance.tasks import spawn
 
@@ -111,7 +111,7 @@ class EngineClient:
         connection.socket.transport.abort()  # a closing handshake would wait for a frozen process
 
     def add(self, utterance: Utterance) -> None:
-        """Keep an utterance, so that turns can refer to it by its id. It may still grow."""
+        """Keep an utterance, so that chat messages can refer to it by its id. It may still grow."""
         self._utterances[utterance.id] = utterance
 
     async def send(self, utterance: int) -> None:
@@ -119,7 +119,7 @@ class EngineClient:
         await self._sync(await self._connect(), [utterance])
 
     async def forget(self, utterance: int) -> None:
-        """Drop an utterance here and in the engine; no turn refers to it again."""
+        """Drop an utterance here and in the engine; no message refers to it again."""
         self._utterances.pop(utterance, None)
         async with self._syncing:
             connection = self._connection
@@ -128,7 +128,7 @@ class EngineClient:
 
     async def prefill(
         self,
-        conversation: tuple[Turn, ...],
+        conversation: tuple[ChatMessage, ...],
         tools: tuple[Tool, ...] = (),
         background: bool = False,
     ) -> None:
@@ -335,8 +335,8 @@ async def retry_until_back(
         await asyncio.sleep(RECONNECT_SECONDS)
 
 
-def _utterances(conversation: tuple[Turn, ...]) -> list[int]:
-    return [turn.utterance for turn in conversation if turn.utterance is not None]
+def _utterances(conversation: tuple[ChatMessage, ...]) -> list[int]:
+    return [message.utterance for message in conversation if message.utterance is not None]
 
 
 async def _open(engine: str, path: Path) -> ClientConnection:

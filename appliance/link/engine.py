@@ -21,8 +21,8 @@ from pydantic import ConfigDict, Field
 INPUT_SAMPLE_RATE = 16_000  # Hz, utterances
 OUTPUT_SAMPLE_RATE = 24_000  # Hz, synthesized speech; Kokoro's own rate
 
-MAX_TEXT_CHARS = 16_000  # of a turn, a chunk of a reply, a transcript or a call's arguments
-MAX_CONVERSATION_TURNS = 200
+MAX_TEXT_CHARS = 16_000  # of a chat message, a chunk of a reply, a transcript or a call's arguments
+MAX_CONVERSATION_MESSAGES = 200
 MAX_QUESTION_PARTS = 16  # utterances of one question
 MAX_REPLY_TOKENS = 4_096
 MAX_TOOLS = 16
@@ -38,14 +38,14 @@ _STRICT = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """One turn of a conversation: text, an utterance id, or text followed by an utterance.
+class ChatMessage:
+    """One message of a conversation: text, an utterance id, or text followed by an utterance.
 
-    The text of an assistant turn can be a tool call. The next turn then has the role `tool` and the
+    The text of the assistant can be a tool call. The next message then has the role `tool` and the
     tool's result as its text.
 
-    Consecutive turns of the user are the parts of one question: the user went on after a reply had
-    been requested, and before it was heard.
+    Consecutive messages of the user are the parts of one question: the user went on after a reply
+    had been requested, and before it was heard.
     """
 
     __pydantic_config__ = _STRICT
@@ -69,22 +69,24 @@ class Tool:
     parameters: Annotated[str, Field(max_length=MAX_TOOL_PARAMETERS_CHARS)]
 
 
-def last_question(conversation: Sequence[Turn]) -> Sequence[Turn]:
-    """Return the last turn; if it is the user's, all parts of the question."""
+def last_question(conversation: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
+    """Return the last message; if it is the user's, all parts of the question."""
     start = len(conversation) - 1
     while start > 0 and conversation[start].role == conversation[start - 1].role == "user":
         start -= 1
     return conversation[max(0, start) :]
 
 
-Conversation = Annotated[tuple[Turn, ...], Field(min_length=1, max_length=MAX_CONVERSATION_TURNS)]
+Conversation = Annotated[
+    tuple[ChatMessage, ...], Field(min_length=1, max_length=MAX_CONVERSATION_MESSAGES)
+]
 QuestionParts = Annotated[tuple[Id, ...], Field(min_length=1, max_length=MAX_QUESTION_PARTS)]
 Tools = Annotated[tuple[Tool, ...], Field(max_length=MAX_TOOLS)]
 
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """Input of a generation; the last turn of `conversation` is the user's or a tool's.
+    """Input of a generation; the last message of `conversation` is the user's or a tool's.
 
     max_tokens   longest reply, in the model's tokens
     temperature  of the sampling; 0 is greedy
@@ -181,7 +183,7 @@ class LLMSession(Protocol):
         """Mark the utterance as complete."""
 
     def forget(self, utterance: int) -> None:
-        """Free an utterance. No later turn refers to it."""
+        """Free an utterance. No later message refers to it."""
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[Chunk, None]:
         """Generate a reply: chunks of text as they are decoded, or a ToolCall; then a Result.
@@ -207,19 +209,19 @@ class LLMSession(Protocol):
 
     async def prefill(
         self,
-        conversation: tuple[Turn, ...],
+        conversation: tuple[ChatMessage, ...],
         tools: tuple[Tool, ...] = (),
         background: bool = False,
     ) -> None:
         """Prefill for a `generate` whose conversation will begin like this one.
 
-        The last turn may be an incomplete utterance; the audio received so far is used. A later
+        The last message may be an incomplete utterance; the audio received so far is used. A later
         `prefill` or `generate` of the same session takes precedence; it continues the work where
         its conversation begins like this one.
 
         `background`: nobody will wait for it soon, because the user is speaking or hears the reply.
         It has the lowest priority, leaves time to other processes, and the engine may ignore it. If
-        the last turn is an utterance, the user is speaking and the last words may change.
+        the last message is an utterance, the user is speaking and the last words may change.
         """
 
     async def close(self) -> None:
@@ -254,7 +256,7 @@ class TTSSession(Protocol):
 class Utterance:
     """The speech of one turn, on the gateway's side.
 
-    id   id by which turns refer to this utterance
+    id   id by which chat messages refer to this utterance
     pcm  16 kHz mono int16 PCM, growing until `complete`
     """
 

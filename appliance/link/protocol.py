@@ -66,7 +66,7 @@ class EndMessage(LinkMessage):
 
 
 class ForgetMessage(LinkMessage):
-    """No later turn refers to the utterance."""
+    """No later message refers to the utterance."""
 
     type: Literal["forget"] = "forget"
     utterance: Id

@@ -31,6 +31,7 @@ from appliance.errors import (
 )
 from appliance.link import protocol
 from appliance.link.engine import (
+    ChatMessage,
     Chunk,
     GenerateRequest,
     LLMEngine,
@@ -39,7 +40,6 @@ from appliance.link.engine import (
     ToolCall,
     TTSEngine,
     TTSSession,
-    Turn,
 )
 from appliance.tasks import spawn
 
@@ -227,10 +227,10 @@ class EngineConnection:
         except ApplianceError as problem:
             log.warning("prefill failed", engine=self._name, reason=problem.reason)
 
-    def _check_utterances(self, conversation: tuple[Turn, ...]) -> None:
-        for turn in conversation:
-            if turn.utterance is not None:
-                self._require_known(turn.utterance)
+    def _check_utterances(self, conversation: tuple[ChatMessage, ...]) -> None:
+        for message in conversation:
+            if message.utterance is not None:
+                self._require_known(message.utterance)
 
     def _require_known(self, utterance: int) -> int:
         if utterance not in self._utterances:

@@ -5,16 +5,16 @@ and `port` under `[gateway]` in the TOML file that `VOICE_CONFIG` names. The env
 the file, and the file overrides the defaults of the profile. `load` refuses unknown names and
 values out of bounds, and reports all of them together.
 
-To add a setting, add a field to its section in sections.py. `python -m appliance settings` prints
-the description and the bounds of each field, and `load` names the bounds when it refuses a value.
+To add a setting, add a field to its section, a file in sections/. `python -m appliance settings`
+prints the description and the bounds of each field, and `load` names the bounds when it refuses a
+value.
 """
 
 from appliance.settings.listing import render
 from appliance.settings.loading import load
 from appliance.settings.names import CONFIG_FILE, FIELDS, PREFIX, variable, walk
+from appliance.settings.profiles import PROFILE_DEFAULTS
 from appliance.settings.sections import (
-    LEXICON_FILE,
-    PROFILE_DEFAULTS,
     AuditConfig,
     ExporterConfig,
     GatewayConfig,
@@ -26,6 +26,7 @@ from appliance.settings.sections import (
     TTSConfig,
     TurnConfig,
 )
+from appliance.settings.sections.tts import LEXICON_FILE
 from appliance.settings.types import allowed, parse_examples, parse_voice
 
 VERSION = "0.1.0"  # as in pyproject.toml; a test compares

@@ -14,7 +14,8 @@ from pydantic_core import ErrorDetails
 
 from appliance.errors import BadSetting
 from appliance.settings.names import CONFIG_FILE, FIELDS, PREFIX, variable
-from appliance.settings.sections import PROFILE_DEFAULTS, Settings
+from appliance.settings.profiles import PROFILE_DEFAULTS
+from appliance.settings.sections import Settings
 from appliance.settings.types import Contradiction, allowed
 
 MAX_SHOWN_CHARS = 60  # of a refused value

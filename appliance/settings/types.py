@@ -12,10 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import annotated_types as bounds
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+# How pydantic checks a section: without NaN, and without blanks around texts. `defer_build`: the
+# checks are built when settings are first loaded, not when a module is imported.
+SECTION = ConfigDict(allow_inf_nan=False, str_strip_whitespace=True, defer_build=True)
 Section = TypeVar("Section")
+DAY_SECONDS = 86_400
+WEEK_SECONDS = 7 * DAY_SECONDS
 MAX_EXAMPLES_CHARS = 4000
 
 

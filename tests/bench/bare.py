@@ -87,7 +87,7 @@ def take_everything_away() -> None:
             "WebServer": UnboundedServer,
         },
         listener: {"BoundedWebSocket": UnboundedWebSocket},
-        wire: {"AudioPace": AnyPace},
+        wire: {"InputPace": AnyPace},
         program: {"_confine": lambda *_: None},
     }
     for module, names in replacements.items():

@@ -7,18 +7,18 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 
 from appliance.errors import UnknownVoice
 from appliance.link.engine import (
+    ChatMessage,
     Chunk,
     GenerateRequest,
     Result,
     Tool,
     ToolCall,
-    Turn,
     last_question,
 )
 from tests.fakes.audio import tone
 
 
-def echo(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
+def echo(conversation: Sequence[ChatMessage], heard: dict[int, bytes]) -> str:
     """Reply with the number of turns and the length of the last utterance."""
     last = conversation[-1]
     if last.utterance is None:
@@ -27,7 +27,7 @@ def echo(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
     return f"Turn {len(conversation)}, heard {milliseconds} milliseconds."
 
 
-def question_audio(conversation: Sequence[Turn], heard: dict[int, bytes]) -> bytes:
+def question_audio(conversation: Sequence[ChatMessage], heard: dict[int, bytes]) -> bytes:
     """Return the audio of all parts of the last question."""
     parts = [turn.utterance for turn in last_question(conversation)]
     return b"".join(heard[part] for part in parts if part is not None)
@@ -50,7 +50,7 @@ class InstantLLMEngine:
 
     def __init__(
         self,
-        reply: Callable[[Sequence[Turn], dict[int, bytes]], Reply] = echo,
+        reply: Callable[[Sequence[ChatMessage], dict[int, bytes]], Reply] = echo,
         pause_seconds: float = 0,
     ) -> None:
         self.reply = reply
@@ -58,8 +58,8 @@ class InstantLLMEngine:
         self.transcript: Callable[[bytes], str] = lambda pcm: f"{len(pcm) // 32} milliseconds"
         self.sessions: list[InstantLLMSession] = []
         self.offered: list[list[Tool]] = []
-        self.prefilled: list[list[Turn]] = []
-        self.prefilled_early: list[list[Turn]] = []
+        self.prefilled: list[list[ChatMessage]] = []
+        self.prefilled_early: list[list[ChatMessage]] = []
         self.death = asyncio.Event()
         self.stopped = False
 
@@ -144,7 +144,7 @@ class InstantLLMSession:
 
     async def prefill(
         self,
-        conversation: tuple[Turn, ...],
+        conversation: tuple[ChatMessage, ...],
         tools: tuple[Tool, ...] = (),
         background: bool = False,
     ) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from appliance.link.engine import OUTPUT_SAMPLE_RATE, Turn
+from appliance.link.engine import OUTPUT_SAMPLE_RATE, ChatMessage
 from appliance.link.protocol import HealthReport
 from appliance.link.server import serve_link
 from client.wav import read_wav
@@ -37,7 +37,7 @@ SECONDS_PER_CHARACTER = 0.06
 PERIOD = 20_011  # a prime, so that chunks of the same length differ
 
 
-def reply(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
+def reply(conversation: Sequence[ChatMessage], heard: dict[int, bytes]) -> str:
     """Say whether the last question was heard whole."""
     if conversation[-1].utterance is None:
         return " ".join(HEARD_TEXT)

@@ -119,7 +119,9 @@ def _frames() -> list[bytes]:
 
 
 TARGETS = {
-    "frame": Target(feed_frame, ["appliance.gateway.wire", "appliance.gateway.pace"], _frames()),
+    "frame": Target(
+        feed_frame, ["appliance.gateway.wire", "appliance.gateway.input_pace"], _frames()
+    ),
     "head": Target(feed_head, ["appliance.web.limits"], [b"\0" + HEAD, b"\x05\x01\0" + HEAD * 2]),
     "proof": Target(
         feed_proof,

@@ -21,7 +21,7 @@ from appliance.audit.verify import verify
 from appliance.errors import AuditUnavailable, BadSetting
 from appliance.gateway.audit_log import settings_sha256
 from appliance.settings import Settings, load
-from tests.gateway.conftest import TOKEN, MakeGateway, RunningGateway
+from tests.gateway.running_gateway import TOKEN, MakeGateway, RunningGateway
 
 ROOT = Path(__file__).parents[2]
 CANARY = "zanzibar"

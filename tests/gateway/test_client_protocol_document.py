@@ -23,11 +23,11 @@ from pipecat.utils.text.base_text_aggregator import TextType
 
 from appliance.access import signed
 from appliance.errors import Refused, SessionEnded, catalogue
-from appliance.gateway import pace, turn_record, websocket, wire
+from appliance.gateway import input_pace, turn_record, websocket, wire
 from appliance.gateway.http import admission, endpoints, listener
 from appliance.gateway.metrics import TURN_ENDS, TURN_OUTCOMES
 from appliance.gateway.transport import BOT_PAUSED, BOT_RESUMED
-from appliance.gateway.turn_record import MARKS, SessionTurn
+from appliance.gateway.turn_record import MARKS, TurnRecord
 from appliance.gateway.turn_report import turn_message
 from appliance.gateway.wire import rtvi_observer_params
 from appliance.journal_fields import STAGES
@@ -235,7 +235,7 @@ async def observed_messages() -> set[str]:
 
 
 def test_documented_turn_report_matches_the_code() -> None:
-    turn = SessionTurn(
+    turn = TurnRecord(
         2, "spoken", replaces=1, marks={name: float(n) for n, name in enumerate(MARKS)}
     )
     rows = {code(row[0]): row[1] for row in table("The turn report")}
@@ -309,7 +309,7 @@ def test_documented_limits_name_existing_codes_and_reasons() -> None:
 
 def test_documented_limits_match_the_constants() -> None:
     defined = constants(wire)
-    defined |= {name: getattr(pace, name) for name in ("MIN_CHARGED_BYTES", "STALL_SECONDS")}
+    defined |= {name: getattr(input_pace, name) for name in ("MIN_CHARGED_BYTES", "STALL_SECONDS")}
     frames = ("FRAMES_PER_SECOND", "FRAMES_BURST", "MAX_PIECES")
     defined |= {name: getattr(websocket, name) for name in frames}
     defined |= {name: getattr(web_limits, name) for name in constants(web_limits)}
@@ -342,7 +342,7 @@ def test_example_exchange_uses_documented_messages() -> None:
     assert {pause["kind"] for pause in pauses} <= {BOT_PAUSED, BOT_RESUMED}
     (row,) = [row for row in events if code(row[0]) == "server-message"]
     assert all(f"`{kind}`" in row[1] for kind in ("turn", BOT_PAUSED, BOT_RESUMED))
-    turn = SessionTurn(1, "spoken")
+    turn = TurnRecord(1, "spoken")
     turn.marks["submitted"] = 0.0
     assert list(report) == list(turn_message(turn, {}, transcripts=True))
     assert sum(report["stages"].values()) == pytest.approx(report["response_seconds"])

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from appliance.gateway.dc_offset import DECAY, OffsetFilter
 from appliance.link.engine import INPUT_SAMPLE_RATE
 from tests.fakes import tone
-from tests.gateway.conftest import MakeGateway, ScriptedLLM, Speak
+from tests.gateway.espeak import Speak
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway
 
 FRAME_BYTES = 1280
 

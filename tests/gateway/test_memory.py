@@ -17,11 +17,12 @@ from appliance.engines.llm.small.engine import SmallEngine
 from appliance.engines.llm.small.session import SmallSession
 from appliance.gateway.generation.history import History
 from appliance.gateway.generation.prefetch import Prefetcher
-from appliance.link.engine import Chunk, GenerateRequest, Turn
+from appliance.link.engine import ChatMessage, Chunk, GenerateRequest
 from appliance.settings import LLMConfig, PathsConfig, Settings
 from tests.conftest import FAST_MODEL
-from tests.gateway import conftest
-from tests.gateway.conftest import MakeGateway, Speak
+from tests.gateway import running_gateway
+from tests.gateway.espeak import Speak
+from tests.gateway.running_gateway import MakeGateway
 from tests.link.contract import linked, reply
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
@@ -30,7 +31,7 @@ WEIGHTS = Path(__file__).parents[2] / "weights"
 async def test_third_reply_uses_the_first_utterance_after_it_became_text(
     make_gateway: MakeGateway, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    requests: list[list[Turn]] = []
+    requests: list[list[ChatMessage]] = []
     generate = SmallSession.generate
 
     def spy(session: SmallSession, request: GenerateRequest) -> AsyncGenerator[Chunk]:
@@ -42,7 +43,7 @@ async def test_third_reply_uses_the_first_utterance_after_it_became_text(
     )
     await engine.start()
     monkeypatch.setattr(SmallSession, "generate", spy)
-    monkeypatch.setattr(conftest, "InstantLLMEngine", lambda _llm: engine)
+    monkeypatch.setattr(running_gateway, "InstantLLMEngine", lambda _llm: engine)
     # Six seconds of silence make the first question fill most of the history.
     llm = {"pre_roll_seconds": 6.0, "history_tokens": 60, "audio_turns": 1, "reply_tokens": 12}
     try:
@@ -77,7 +78,7 @@ async def test_reply_after_a_trim_processes_only_the_new_turn(
     settings = Settings(paths=PathsConfig(weights=WEIGHTS), llm=LLMConfig(model=FAST_MODEL))
     engine = SmallEngine(settings)
     await engine.start()
-    history = History(settings.llm.system_prompt, max_tokens=120, max_turns=100, audio_turns=1)
+    history = History(settings.llm.system_prompt, max_tokens=120, max_messages=100, audio_turns=1)
     trims = 0
     try:
         async with linked(engine, tmp_path / "s") as client:

@@ -34,14 +34,10 @@ from client import call as client_call
 from client import wire
 from client.config import Config
 from tests.fakes import vanishing_path
-from tests.gateway.conftest import (
-    TOKEN,
-    MakeGateway,
-    RunningGateway,
-    ScriptedLLM,
-    captured_log,
-    trusting,
-)
+from tests.gateway.captured_log import captured_log
+from tests.gateway.certificates import trusting
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import TOKEN, MakeGateway, RunningGateway
 
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 

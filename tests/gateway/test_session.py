@@ -17,13 +17,10 @@ from appliance.settings import GatewayConfig
 from client import wire
 from tests.fakes import InstantLLMSession, InstantTTSEngine, InstantTTSSession
 from tests.fakes.audio import contains, middle_of
-from tests.gateway.conftest import (
-    MakeGateway,
-    RunningGateway,
-    ScriptedLLM,
-    SimulatedClient,
-    Speak,
-)
+from tests.gateway.espeak import Speak
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway, RunningGateway
+from tests.gateway.simulated_client import SimulatedClient
 
 QUESTION = "What is the capital of France?"
 FOLLOW_UP = "How many people live in that city?"

@@ -12,17 +12,14 @@ from hypothesis import strategies as st
 from starlette.websockets import WebSocket
 
 from appliance.gateway.transport import PlaybackPacer, output_lead_seconds
-from appliance.link.engine import OUTPUT_SAMPLE_RATE, Turn
+from appliance.link.engine import OUTPUT_SAMPLE_RATE, ChatMessage
 from appliance.settings import Settings, TurnConfig
 from client import wire
 from tests.fakes.engines import Reply
-from tests.gateway.conftest import (
-    MakeGateway,
-    RunningGateway,
-    ScriptedLLM,
-    SimulatedClient,
-    Speak,
-)
+from tests.gateway.espeak import Speak
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway, RunningGateway
+from tests.gateway.simulated_client import SimulatedClient
 
 CHUNK_SECONDS = 0.04  # Pipecat's output chunk
 QUESTION = "What is the capital of France?"
@@ -137,7 +134,7 @@ async def test_end_of_a_reply_is_reported_when_all_of_it_is_played(
 class Silent(ScriptedLLM):
     """Tells a story. Its reply to "Stop." has nothing that can be spoken."""
 
-    def __call__(self, conversation: Sequence[Turn], utterances: dict[int, bytes]) -> Reply:
+    def __call__(self, conversation: Sequence[ChatMessage], utterances: dict[int, bytes]) -> Reply:
         return "..." if conversation[-1].text.endswith("Stop.") else SENTENCE * 12
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.gateway.turn_record import MARKS, SessionTurn, SessionTurns
+from appliance.gateway.turn_record import MARKS, TurnRecord, TurnRecorder
 from appliance.journal_fields import STAGES
 
 seconds = st.floats(0, 100, allow_nan=False)
@@ -22,7 +22,7 @@ seconds = st.floats(0, 100, allow_nan=False)
 def test_stages_sum_to_the_response_latency(
     waits: list[float], missing: set[str], hearing: float
 ) -> None:
-    turn, now = SessionTurn(1, "spoken", stats={"hearing_seconds": hearing}), 0.0
+    turn, now = TurnRecord(1, "spoken", stats={"hearing_seconds": hearing}), 0.0
     for name, wait in zip(MARKS, waits, strict=True):
         now += wait
         if name not in missing:
@@ -37,7 +37,7 @@ def test_stages_sum_to_the_response_latency(
 def test_stages_are_never_negative_for_any_order_of_events(
     events: list[tuple[str, float]],
 ) -> None:
-    turns, now = SessionTurns(), 0.0
+    turns, now = TurnRecorder(), 0.0
     turns.speech_stopped(0.0)
     turns.turn_submitted("spoken", 0.5)
     for name, wait in events:
@@ -50,7 +50,7 @@ def test_stages_are_never_negative_for_any_order_of_events(
         assert sum(turn.stages().values()) == pytest.approx(turn.response_seconds, abs=1e-6)
 
 
-def answered(turns: SessionTurns, text: str = "Yes.") -> SessionTurn | None:
+def answered(turns: TurnRecorder, text: str = "Yes.") -> TurnRecord | None:
     turns.mark("first_token", 1.2)
     turns.mark("sent", 1.5)
     turns.generated({"hearing_seconds": 0.05})
@@ -58,7 +58,7 @@ def answered(turns: SessionTurns, text: str = "Yes.") -> SessionTurn | None:
 
 
 def test_answered_turn_has_its_ending_texts_and_stages() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     turns.speech_stopped(0.8)
     turns.turn_ended_by("smart_turn")
     assert turns.turn_submitted("spoken", 1.0, speech_seconds=2.0) is None
@@ -75,7 +75,7 @@ def test_answered_turn_has_its_ending_texts_and_stages() -> None:
 
 
 def test_turn_without_a_detector_result_was_ended_by_the_timeout() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     turns.turn_ended_by("fallback")
     turns.turn_submitted("spoken", 1.0)
     turns.turn_submitted("spoken", 2.0)
@@ -85,7 +85,7 @@ def test_turn_without_a_detector_result_was_ended_by_the_timeout() -> None:
 
 
 def test_latency_of_a_typed_turn_starts_when_the_reply_is_requested() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     turns.speech_stopped(0.1)
     turns.turn_submitted("typed", 1.0)
     turn = answered(turns)
@@ -94,7 +94,7 @@ def test_latency_of_a_typed_turn_starts_when_the_reply_is_requested() -> None:
 
 
 def test_pause_within_a_reply_does_not_end_the_turn() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     turns.turn_submitted("typed", 1.0)
     assert turns.heard("The first part.", interrupted=False) is None
     turns.generated({})
@@ -104,7 +104,7 @@ def test_pause_within_a_reply_does_not_end_the_turn() -> None:
 
 
 def test_interruption_completes_the_turn_with_the_heard_text() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     turns.turn_submitted("typed", 1.0)
     turn = turns.heard("Well, I", interrupted=True)
     assert turn is not None
@@ -117,7 +117,7 @@ def test_interruption_completes_the_turn_with_the_heard_text() -> None:
 
 
 def test_user_who_goes_on_before_the_reply_was_heard_does_not_interrupt_it() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     turns.turn_submitted("spoken", 1.0)
     turns.transcribed("What is the")
     turns.mark("sent", 1.5)
@@ -139,7 +139,7 @@ def test_user_who_goes_on_before_the_reply_was_heard_does_not_interrupt_it() -> 
 def test_reply_cut_off_before_it_was_heard_is_an_interruption_if_no_question_goes_on(
     session_ends: bool,
 ) -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     turns.turn_submitted("spoken", 1.0)
     turns.generated({})
     assert turns.heard("", interrupted=True) is None
@@ -151,7 +151,7 @@ def test_reply_cut_off_before_it_was_heard_is_an_interruption_if_no_question_goe
 
 
 def test_question_that_failed_is_repeated_in_the_next_turn() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     turns.turn_submitted("spoken", 1.0)
     assert turns.turn_dropped("failed") is not None
     assert turns.turn_submitted("spoken", 3.0, joined=True) is None
@@ -161,7 +161,7 @@ def test_question_that_failed_is_repeated_in_the_next_turn() -> None:
 
 
 def test_hold_message_is_not_the_first_sample_of_the_reply() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     turns.turn_submitted("typed", 1.0)
     hold_message = (("first_phrase", 1.1), ("first_audio", 1.2), ("sent", 1.3))
     for name, time in hold_message:
@@ -174,7 +174,7 @@ def test_hold_message_is_not_the_first_sample_of_the_reply() -> None:
     assert turn.response_seconds == pytest.approx(4.4)
 
 
-def spoken(turns: SessionTurns, sent_at: float) -> None:
+def spoken(turns: TurnRecorder, sent_at: float) -> None:
     """Track a question whose speech ended 0.7 s before its reply was sent."""
     turns.speech_stopped(sent_at - 0.7)
     turns.turn_submitted("spoken", sent_at - 0.5)
@@ -183,7 +183,7 @@ def spoken(turns: SessionTurns, sent_at: float) -> None:
 
 
 def test_heard_latency_starts_at_the_end_of_speech() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     spoken(turns, sent_at=1.5)
     assert turns.playback_started(1.7) is None
     turns.generated({})
@@ -194,7 +194,7 @@ def test_heard_latency_starts_at_the_end_of_speech() -> None:
 
 
 def test_playback_report_after_a_short_reply_counts_for_that_reply() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     spoken(turns, sent_at=1.5)
     turns.generated({})
     complete = turns.heard("Yes.", interrupted=False)
@@ -206,7 +206,7 @@ def test_playback_report_after_a_short_reply_counts_for_that_reply() -> None:
 
 
 def test_repeated_playback_report_counts_once() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     spoken(turns, sent_at=1.5)
     for time in (1.7, 1.8, 2.9):
         assert turns.playback_started(time) is None
@@ -217,7 +217,7 @@ def test_repeated_playback_report_counts_once() -> None:
 
 
 def test_playback_report_without_sent_audio_is_ignored() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     assert turns.playback_started(0.5) is None
     turns.turn_submitted("spoken", 1.0)
     assert turns.playback_started(1.1) is None
@@ -227,7 +227,7 @@ def test_playback_report_without_sent_audio_is_ignored() -> None:
 
 
 def test_playback_report_about_an_interrupted_reply_does_not_count_for_the_next() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     spoken(turns, sent_at=1.5)
     assert turns.heard("Well,", interrupted=True) is not None
     turns.speech_stopped(2.8)
@@ -242,7 +242,7 @@ def test_playback_report_about_an_interrupted_reply_does_not_count_for_the_next(
 
 
 def test_late_playback_report_is_ignored() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     spoken(turns, sent_at=1.5)
     assert turns.playback_started(11.6) is None
     turn = turns.close()
@@ -251,7 +251,7 @@ def test_late_playback_report_is_ignored() -> None:
 
 
 def test_playback_report_about_a_hold_message_does_not_count() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     turns.turn_submitted("typed", 1.0)
     turns.mark("sent", 1.3)
     turns.playback_started(1.4)
@@ -264,7 +264,7 @@ def test_playback_report_about_a_hold_message_does_not_count() -> None:
 
 
 def test_turn_without_a_reply_has_no_latency() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     turns.turn_submitted("spoken", 1.0)
     turn = turns.turn_dropped("nothing_heard")
     assert turn is not None
@@ -272,7 +272,7 @@ def test_turn_without_a_reply_has_no_latency() -> None:
 
 
 def test_too_short_speech_does_not_affect_the_open_turn() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     turns.turn_submitted("typed", 1.0)
     cough = turns.turn_dropped("too_short")
     assert cough is not None
@@ -281,7 +281,7 @@ def test_too_short_speech_does_not_affect_the_open_turn() -> None:
 
 
 def test_next_turn_completes_an_open_one() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     turns.turn_submitted("typed", 1.0)
     unanswered = turns.turn_submitted("typed", 2.0)
     turns.generated({})
@@ -291,7 +291,7 @@ def test_next_turn_completes_an_open_one() -> None:
 
 
 def test_events_without_an_open_turn_are_ignored() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     turns.mark("sent", 1.0)
     turns.generated({})
     turns.transcribed("?")
@@ -301,7 +301,7 @@ def test_events_without_an_open_turn_are_ignored() -> None:
 
 
 def test_question_that_a_noise_interrupted_is_replaced_not_the_noise() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     turns.turn_submitted("typed", 1.0)
     turns.turn_submitted("spoken", 2.0)
     noise = turns.turn_dropped("nothing_heard")

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.gateway.metrics import GatewayMetrics
-from appliance.gateway.turn_record import MARKS, SessionTurn
+from appliance.gateway.turn_record import MARKS, TurnRecord
 from appliance.gateway.turn_report import TurnReporter
 from appliance.journal_fields import STAGES
-from tests.gateway.conftest import captured_log
+from tests.gateway.captured_log import captured_log
 
 HEADLINE = "voice_turn_response_latency_seconds"
 HEARD = "voice_turn_heard_latency_seconds"
@@ -38,16 +38,16 @@ class Published:
 
 def session_turn(
     marks: Mapping[str, float] = {}, kind: str = "spoken", outcome: str = "answered"
-) -> SessionTurn:
+) -> TurnRecord:
     ended_by = "smart_turn" if kind == "spoken" else ""
-    return SessionTurn(1, kind, ended_by, outcome, marks=dict(marks))
+    return TurnRecord(1, kind, ended_by, outcome, marks=dict(marks))
 
 
 ANSWERED = {"speech_stopped": 1.0, "submitted": 1.3, "first_token": 1.5, "sent": 2.0}
 
 
 @st.composite
-def session_turns(draw: st.DrawFn) -> SessionTurn:
+def session_turns(draw: st.DrawFn) -> TurnRecord:
     """Generate turns with marks in time order. Any mark except "submitted" may be missing."""
     missing = draw(st.sets(st.sampled_from([mark for mark in MARKS if mark != "submitted"])))
     now, marks = 0.0, {}
@@ -61,7 +61,7 @@ def session_turns(draw: st.DrawFn) -> SessionTurn:
 
 @given(st.lists(session_turns(), max_size=6))
 def test_stage_metrics_sum_to_the_latency_metric_for_any_turns(
-    turns: list[SessionTurn],
+    turns: list[TurnRecord],
 ) -> None:
     published = Published()
     for turn in turns:
@@ -80,7 +80,7 @@ def test_stage_metrics_sum_to_the_latency_metric_for_any_turns(
     ],
 )
 def test_latency_is_observed_for_spoken_turns_with_an_audible_reply(
-    turn: SessionTurn, count: int
+    turn: TurnRecord, count: int
 ) -> None:
     published = Published()
     published.reporter.report(turn)
@@ -122,7 +122,7 @@ def test_no_latency_is_observed_for_typed_turns() -> None:
 def test_client_gets_turns_but_not_speech_that_was_too_short() -> None:
     published = Published()
     published.reporter.report(session_turn(ANSWERED))
-    published.reporter.report(SessionTurn(0, "spoken", outcome="too_short"))
+    published.reporter.report(TurnRecord(0, "spoken", outcome="too_short"))
     published.reporter.report(None)
     assert [message["turn"] for message in published.sent] == [1]
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from appliance.link.engine import Role, Turn, Utterance
+from appliance.link.engine import ChatMessage, Role, Utterance
 from tests.golden.clips import Clips
 
 FOLDERS = tuple(Path(__file__).with_name(name) for name in ("ultravox-tiny", "ultravox-tiny-2"))
@@ -77,15 +77,15 @@ class Reference:
             raise ValueError(f"the cases have {len(dates)} dates instead of one: {sorted(dates)}")
         return str(dates.pop())
 
-    def conversation(self, case: Case) -> tuple[Turn, ...]:
+    def conversation(self, case: Case) -> tuple[ChatMessage, ...]:
         """Return the turns of a case, which refer to its utterances."""
         utterances = iter(self._utterances[case.name])
         instructions = DATE_LINES.sub("", self._system(case)).strip()
-        turns = [Turn("system", instructions)] if instructions else []
+        turns = [ChatMessage("system", instructions)] if instructions else []
         for role, body in list(self._turns(case))[1:]:
             text = self._text([token for token in body if token != self.filler])
             utterance = next(utterances) if self.filler in body else None
-            turns.append(Turn(cast(Role, role), text.strip(), utterance))
+            turns.append(ChatMessage(cast(Role, role), text.strip(), utterance))
         return tuple(turns)
 
     def utterances(self, case: Case) -> list[Utterance]:

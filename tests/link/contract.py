@@ -16,12 +16,12 @@ import pytest
 from appliance.errors import EngineFailed, UnknownVoice
 from appliance.link.client import EngineClient
 from appliance.link.engine import (
+    ChatMessage,
     Chunk,
     GenerateRequest,
     LLMEngine,
     Result,
     TTSEngine,
-    Turn,
     Utterance,
 )
 from appliance.link.health import ask_health
@@ -44,10 +44,12 @@ async def linked(engine: AnyEngine, path: Path) -> AsyncIterator[EngineClient]:
             await client.close()
 
 
-async def reply(client: EngineClient, *turns: Turn, max_tokens: int = 24) -> tuple[str, Result]:
+async def reply(
+    client: EngineClient, *messages: ChatMessage, max_tokens: int = 24
+) -> tuple[str, Result]:
     """Return the complete reply and its result."""
     text = ""
-    async for piece in client.generate(GenerateRequest(turns, max_tokens, 0.0)):
+    async for piece in client.generate(GenerateRequest(messages, max_tokens, 0.0)):
         if isinstance(piece, Result):
             return text, piece
         assert isinstance(piece, str)
@@ -63,10 +65,10 @@ def utterance(id: int, pcm: bytes) -> Utterance:
     return utterance
 
 
-def user_turn(client: EngineClient, utterance: Utterance) -> Turn:
-    """Add an utterance to `client` and return the user turn that refers to it."""
+def user_message(client: EngineClient, utterance: Utterance) -> ChatMessage:
+    """Add an utterance to `client` and return the user message that refers to it."""
     client.add(utterance)
-    return Turn("user", utterance=utterance.id)
+    return ChatMessage("user", utterance=utterance.id)
 
 
 async def _confirmed(
@@ -89,7 +91,7 @@ class SpeechContract:
 
     async def test_typed_text_gets_a_reply(self, engine: LLMEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            text, result = await reply(client, Turn("user", "Say hello."))
+            text, result = await reply(client, ChatMessage("user", "Say hello."))
         assert text.strip()
         assert result.reason in ("stop", "length")
 
@@ -97,7 +99,7 @@ class SpeechContract:
         self, engine: LLMEngine, spoken: bytes, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            text, _ = await reply(client, user_turn(client, utterance(1, spoken)))
+            text, _ = await reply(client, user_message(client, utterance(1, spoken)))
             assert text.strip()
             assert (await client.transcribe(1)).strip()
 
@@ -105,8 +107,8 @@ class SpeechContract:
         self, engine: LLMEngine, spoken: bytes, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            first = user_turn(client, utterance(1, spoken))
-            silent = user_turn(client, utterance(2, bytes(32_000)))
+            first = user_message(client, utterance(1, spoken))
+            silent = user_message(client, utterance(2, bytes(32_000)))
             text, result = await reply(client, first, silent)
             assert text.strip() and result.reason in ("stop", "length")
             assert (await client.transcribe(1, 2)).strip()
@@ -118,19 +120,19 @@ class SpeechContract:
     ) -> None:
         growing = Utterance(2)
         async with linked(engine, tmp_path / "s") as client:
-            turns = (user_turn(client, utterance(1, spoken)), user_turn(client, growing))
+            messages = (user_message(client, utterance(1, spoken)), user_message(client, growing))
             for start in range(0, len(spoken), 16_000):
                 growing.pcm += spoken[start : start + 16_000]
-                await client.prefill(turns, background=True)
+                await client.prefill(messages, background=True)
             growing.complete = True
-            text, _ = await reply(client, *turns)
+            text, _ = await reply(client, *messages)
             assert text.strip()
             once, twice = await client.transcribe(1), await client.transcribe(1, 2)
         assert once != twice
 
     async def test_silence_gets_no_reply(self, engine: LLMEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            text, result = await reply(client, user_turn(client, utterance(1, bytes(32_000))))
+            text, result = await reply(client, user_message(client, utterance(1, bytes(32_000))))
         assert (text, result.reason) == ("", "nothing_heard")
 
     async def test_utterance_can_be_sent_while_it_grows(
@@ -138,13 +140,13 @@ class SpeechContract:
     ) -> None:
         growing = Utterance(1)
         async with linked(engine, tmp_path / "s") as client:
-            turn = user_turn(client, growing)
+            message = user_message(client, growing)
             for start in range(0, len(spoken), 1280):
                 growing.pcm += spoken[start : start + 1280]
                 await client.send(1)
-            await client.prefill((turn,))
+            await client.prefill((message,))
             growing.complete = True
-            text, _ = await reply(client, turn)
+            text, _ = await reply(client, message)
         assert text.strip()
 
     async def test_growing_utterance_gets_a_reply_again_after_it_has_grown(
@@ -154,15 +156,15 @@ class SpeechContract:
         cut = len(spoken) // 4 * 2
         growing.pcm += spoken[:cut]
         async with linked(engine, tmp_path / "s") as client:
-            turn = user_turn(client, growing)
-            request = GenerateRequest((turn,), 24, 0.0, speculative=True)
+            message = user_message(client, growing)
+            request = GenerateRequest((message,), 24, 0.0, speculative=True)
             async with contextlib.aclosing(client.generate(request)) as pieces:
                 await anext(pieces)  # before the utterance has ended
             growing.pcm += spoken[cut:]
             growing.complete = True
-            text, _ = await reply(client, turn)
+            text, _ = await reply(client, message)
             await client.forget(1)
-            whole, _ = await reply(client, user_turn(client, utterance(2, spoken)))
+            whole, _ = await reply(client, user_message(client, utterance(2, spoken)))
         assert text == whole
 
     async def test_repeated_request_for_the_same_audio_finds_its_prompt_in_the_cache(
@@ -170,15 +172,15 @@ class SpeechContract:
     ) -> None:
         growing = Utterance(1)
         growing.pcm += spoken
-        story = Turn("system", "You answer in a few words. " * 30)
+        story = ChatMessage("system", "You answer in a few words. " * 30)
         async with linked(engine, tmp_path / "s") as client:
-            turns = (story, user_turn(client, growing))
-            request = GenerateRequest(turns, 24, 0.0, speculative=True)
+            messages = (story, user_message(client, growing))
+            request = GenerateRequest(messages, 24, 0.0, speculative=True)
             async with contextlib.aclosing(client.generate(request)) as pieces:
                 await anext(pieces)
             growing.complete = True
-            text, result = await reply(client, *turns)
-            again, _ = await reply(client, *turns)
+            text, result = await reply(client, *messages)
+            again, _ = await reply(client, *messages)
         assert text.strip()
         assert text == again
         stats = result.stats
@@ -191,29 +193,29 @@ class SpeechContract:
     ) -> None:
         growing = Utterance(1)
         async with linked(engine, tmp_path / "s") as client:
-            turn = user_turn(client, growing)
+            message = user_message(client, growing)
             for start in range(0, len(spoken), 16_000):
                 growing.pcm += spoken[start : start + 16_000]
-                await client.prefill((turn,), background=True)
+                await client.prefill((message,), background=True)
             growing.complete = True
-            text, _ = await reply(client, turn)
-            whole, _ = await reply(client, user_turn(client, utterance(2, spoken)))
+            text, _ = await reply(client, message)
+            whole, _ = await reply(client, user_message(client, utterance(2, spoken)))
         assert text == whole
 
     async def test_cancelled_generation_can_be_followed_by_another(
         self, engine: LLMEngine, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            request = GenerateRequest((Turn("user", "Count from one to fifty."),), 200, 0.0)
+            request = GenerateRequest((ChatMessage("user", "Count from one to fifty."),), 200, 0.0)
             async with contextlib.aclosing(client.generate(request)) as pieces:
                 await anext(pieces)
-            text, _ = await reply(client, Turn("user", "Say hello."))
+            text, _ = await reply(client, ChatMessage("user", "Say hello."))
         assert text.strip()
 
     async def test_confirmed_generation_goes_on(self, engine: LLMEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
             await client.confirm()  # nothing is running
-            question = Turn("user", "Count from one to twenty.")
+            question = ChatMessage("user", "Count from one to twenty.")
             whole, _ = await reply(client, question)
             request = GenerateRequest((question,), 24, 0.0, speculative=True)
             pieces = [piece async for piece in _confirmed(client, client.generate(request))]
@@ -224,7 +226,7 @@ class SpeechContract:
         self, engine: LLMEngine, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            question = Turn("user", "Count from one to twenty.")
+            question = ChatMessage("user", "Count from one to twenty.")
             pieces = client.generate(GenerateRequest((question,), 40, 0.0))
             await anext(pieces)
             await client.hold()
@@ -242,10 +244,10 @@ class SpeechContract:
         self, engine: LLMEngine, spoken: bytes, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            turn = user_turn(client, utterance(7, spoken))
-            first, _ = await reply(client, turn)
+            message = user_message(client, utterance(7, spoken))
+            first, _ = await reply(client, message)
             await client.close()
-            second, _ = await reply(client, turn)
+            second, _ = await reply(client, message)
         assert first == second
 
     async def test_health_is_reported(self, engine: LLMEngine, tmp_path: Path) -> None:
@@ -288,7 +290,7 @@ class VoiceContract:
     async def test_generate_is_refused(self, engine: TTSEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
             with pytest.raises(EngineFailed):
-                await reply(client, Turn("user", "Hello?"))
+                await reply(client, ChatMessage("user", "Hello?"))
 
 
 def _next(pieces: AsyncIterator[Chunk]) -> asyncio.Future[Chunk]:

@@ -12,12 +12,19 @@ from websockets.asyncio.client import unix_connect
 from appliance.errors import BadRequest, EngineGone
 from appliance.link import protocol
 from appliance.link.client import EngineClient, SentUtterances
-from appliance.link.engine import GenerateRequest, Turn, Utterance
+from appliance.link.engine import ChatMessage, GenerateRequest, Utterance
 from appliance.link.health import ask_health
 from appliance.link.protocol import HealthReport
 from appliance.link.server import serve_link
 from tests.fakes import InstantLLMEngine, InstantTTSEngine, tone
-from tests.link.contract import SpeechContract, VoiceContract, linked, reply, user_turn, utterance
+from tests.link.contract import (
+    SpeechContract,
+    VoiceContract,
+    linked,
+    reply,
+    user_message,
+    utterance,
+)
 
 
 class TestInstantSpeechEngine(SpeechContract):
@@ -60,7 +67,7 @@ async def test_silence_beyond_the_stall_timeout_raises_engine_gone(tmp_path: Pat
     async with serve_link(tmp_path / "s", lambda: HealthReport(ready=True), engine):
         client = EngineClient("llm", tmp_path / "s", stall_seconds=0.2)
         with pytest.raises(EngineGone):
-            await reply(client, Turn("user", "Hello?"))
+            await reply(client, ChatMessage("user", "Hello?"))
 
 
 async def test_held_generation_may_be_silent_beyond_the_stall_timeout(
@@ -71,7 +78,7 @@ async def test_held_generation_may_be_silent_beyond_the_stall_timeout(
         client = EngineClient("llm", tmp_path / "s", stall_seconds=0.3)
 
         async def listen() -> None:
-            pieces = client.generate(GenerateRequest((Turn("user", "Count!"),), 9, 0.0))
+            pieces = client.generate(GenerateRequest((ChatMessage("user", "Count!"),), 9, 0.0))
             async for piece in pieces:
                 received.append(piece)  # noqa: PERF401, `received` is read concurrently
 
@@ -91,7 +98,7 @@ async def test_engine_loss_fails_pending_requests(tmp_path: Path) -> None:
     engine = InstantLLMEngine(pause_seconds=60)
     async with serve_link(tmp_path / "s", lambda: HealthReport(ready=True), engine) as server:
         client = EngineClient("llm", tmp_path / "s")
-        request = asyncio.ensure_future(reply(client, Turn("user", "Hello?")))
+        request = asyncio.ensure_future(reply(client, ChatMessage("user", "Hello?")))
         while not engine.sessions or not engine.sessions[0].running:
             await asyncio.sleep(0.01)
         server.close()
@@ -102,7 +109,7 @@ async def test_engine_loss_fails_pending_requests(tmp_path: Path) -> None:
 async def test_closing_a_generation_stops_the_model(tmp_path: Path) -> None:
     engine = InstantLLMEngine(lambda *_: "word " * 500, pause_seconds=0.01)
     async with linked(engine, tmp_path / "s") as client:
-        pieces = client.generate(GenerateRequest((Turn("user", "Talk!"),), 500, 0.0))
+        pieces = client.generate(GenerateRequest((ChatMessage("user", "Talk!"),), 500, 0.0))
         await anext(pieces)
         await pieces.aclose()
         await _until(lambda: engine.sessions[0].running == 0)
@@ -114,7 +121,7 @@ async def test_closing_a_generation_stops_the_model(tmp_path: Path) -> None:
 async def test_held_generation_decodes_nothing(tmp_path: Path) -> None:
     engine = InstantLLMEngine(lambda *_: "word " * 100, pause_seconds=0.005)
     async with linked(engine, tmp_path / "s") as client:
-        pieces = client.generate(GenerateRequest((Turn("user", "Talk!"),), 500, 0.0))
+        pieces = client.generate(GenerateRequest((ChatMessage("user", "Talk!"),), 500, 0.0))
         await anext(pieces)
         await client.hold()
         await asyncio.sleep(0.1)
@@ -128,7 +135,7 @@ async def test_held_generation_decodes_nothing(tmp_path: Path) -> None:
 async def test_closing_the_client_frees_the_engine_session(tmp_path: Path) -> None:
     engine = InstantLLMEngine(pause_seconds=60)
     async with linked(engine, tmp_path / "s") as client:
-        turn = user_turn(client, utterance(1, tone(1)))
+        turn = user_message(client, utterance(1, tone(1)))
         request = asyncio.ensure_future(reply(client, turn))
         await _until(lambda: bool(engine.sessions and engine.sessions[0].running))
         await client.close()
@@ -144,7 +151,7 @@ async def test_dropped_utterance_is_freed_and_sent_again_when_it_is_added_again(
     engine = InstantLLMEngine()
     speech = utterance(3, tone(0.5, rate=16_000))
     async with linked(engine, tmp_path / "s") as client:
-        turn = user_turn(client, speech)
+        turn = user_message(client, speech)
         await reply(client, turn)
         await client.forget(speech.id)
         await _until(lambda: engine.sessions[0].heard == {})
@@ -215,7 +222,9 @@ async def test_invalid_message_is_refused_and_the_connection_stays_usable(raw, m
 async def test_requests_beyond_the_limit_are_refused(tmp_path: Path) -> None:
     engine = InstantLLMEngine(pause_seconds=60)
     async with linked(engine, tmp_path / "s") as client:
-        requests = [asyncio.ensure_future(reply(client, Turn("user", "Hello?"))) for _ in range(9)]
+        requests = [
+            asyncio.ensure_future(reply(client, ChatMessage("user", "Hello?"))) for _ in range(9)
+        ]
         done, waiting = await asyncio.wait(requests, timeout=5, return_when=asyncio.FIRST_COMPLETED)
         assert len(done) == 9 or len(waiting) == 8
         await client.close()

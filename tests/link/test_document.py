@@ -16,7 +16,7 @@ PAGE = Path("docs/engine-link.md").read_text(encoding="utf-8")
 TO_ENGINE: tuple[type[protocol.LinkMessage], ...] = typing.get_args(protocol.ToEngine)
 TO_GATEWAY: tuple[type[protocol.LinkMessage], ...] = typing.get_args(protocol.ToGateway)
 TYPES = (
-    engine.Turn,
+    engine.ChatMessage,
     engine.Tool,
     engine.GenerateRequest,
     engine.ToolCall,
@@ -64,7 +64,7 @@ def test_every_type_is_documented_with_its_fields() -> None:
         server.MAX_REQUESTS,
         server.MAX_UTTERANCES,
         engine.MAX_TEXT_CHARS,
-        engine.MAX_CONVERSATION_TURNS,
+        engine.MAX_CONVERSATION_MESSAGES,
         engine.MAX_REPLY_TOKENS,
         engine.MAX_TOOLS,
         engine.MAX_TOOL_DESCRIPTION_CHARS,

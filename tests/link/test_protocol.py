@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 from appliance.errors import BadRequest
 from appliance.link import protocol
 from appliance.link.engine import (
-    MAX_CONVERSATION_TURNS,
+    MAX_CONVERSATION_MESSAGES,
     MAX_REPLY_TOKENS,
     MAX_TEXT_CHARS,
     MAX_TOOLS,
+    ChatMessage,
     GenerateRequest,
     Result,
     Tool,
     ToolCall,
-    Turn,
 )
 
 REQUEST = GenerateRequest(
-    conversation=(Turn("system", "Be kind."), Turn("user", utterance=1)),
+    conversation=(ChatMessage("system", "Be kind."), ChatMessage("user", utterance=1)),
     max_tokens=10,
     temperature=0.5,
     tools=(Tool("end_call", "Hangs up.", "{}"),),
@@ -35,7 +35,7 @@ SAMPLES: list[protocol.LinkMessage] = [
     protocol.ForgetMessage(utterance=1),
     protocol.GenerateMessage(request=1, generation=REQUEST),
     protocol.TranscribeMessage(request=1, utterances=(2, 3)),
-    protocol.PrefillMessage(conversation=(Turn("user", "Hm?"),)),
+    protocol.PrefillMessage(conversation=(ChatMessage("user", "Hm?"),)),
     protocol.SpeakMessage(request=3, text="Grüß Gott 👋", voice="af_heart", speed=1.2, urgent=True),
     protocol.ConfirmMessage(request=3),
     protocol.HoldMessage(request=3),
@@ -52,7 +52,7 @@ SAMPLES: list[protocol.LinkMessage] = [
     ),
     protocol.HealthReport(ready=True, metrics="# HELP a b\n"),
 ]
-TURN = Turn("user", "Hello.")
+TURN = ChatMessage("user", "Hello.")
 
 
 def test_every_message_type_has_a_sample() -> None:
@@ -71,9 +71,9 @@ def test_message_round_trips(message: protocol.LinkMessage) -> None:
     ("request_", "field"),
     [
         (GenerateRequest((), 1, 0.0), "conversation"),
-        (GenerateRequest((TURN,) * (MAX_CONVERSATION_TURNS + 1), 1, 0.0), "conversation"),
-        (GenerateRequest((Turn("user", "x" * (MAX_TEXT_CHARS + 1)),), 1, 0.0), "text"),
-        (GenerateRequest((Turn("user", utterance=-1),), 1, 0.0), "utterance"),
+        (GenerateRequest((TURN,) * (MAX_CONVERSATION_MESSAGES + 1), 1, 0.0), "conversation"),
+        (GenerateRequest((ChatMessage("user", "x" * (MAX_TEXT_CHARS + 1)),), 1, 0.0), "text"),
+        (GenerateRequest((ChatMessage("user", utterance=-1),), 1, 0.0), "utterance"),
         (GenerateRequest((TURN,), 0, 0.0), "max_tokens"),
         (GenerateRequest((TURN,), MAX_REPLY_TOKENS + 1, 0.0), "max_tokens"),
         (GenerateRequest((TURN,), 1, 2.1), "temperature"),

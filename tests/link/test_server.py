@@ -22,14 +22,14 @@ from appliance.errors import (
 )
 from appliance.link import server
 from appliance.link.client import EngineClient
-from appliance.link.engine import GenerateRequest, Result, Tool, ToolCall, Turn
+from appliance.link.engine import ChatMessage, GenerateRequest, Result, Tool, ToolCall
 from appliance.link.health import ask_health
 from appliance.link.protocol import HealthReport
 from appliance.link.server import serve_link
 from tests.fakes import InstantLLMEngine, InstantLLMSession
 from tests.link.contract import linked, reply
 
-HELLO = Turn("user", "Hello.")
+HELLO = ChatMessage("user", "Hello.")
 
 
 class UnhealthyEngine(InstantLLMEngine):

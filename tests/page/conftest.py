@@ -10,7 +10,8 @@ import pytest
 
 from client.wav import write_wav
 from client.wire import MIC_SAMPLE_RATE
-from tests.gateway.conftest import Speak, make_gateway, speak, turn_models
+from tests.gateway.espeak import Speak, speak
+from tests.gateway.running_gateway import make_gateway, turn_models
 from tests.page.chromium import Browser
 from tests.page.files import served
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.gateway.conftest import TOKEN, MakeGateway, ScriptedLLM
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import TOKEN, MakeGateway
 from tests.page.chromium import Browser
 from tests.page.user import (
     ANSWERS,

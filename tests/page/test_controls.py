@@ -9,7 +9,9 @@ import pytest
 
 from client.wav import write_wav
 from client.wire import MIC_SAMPLE_RATE
-from tests.gateway.conftest import MakeGateway, ScriptedLLM, Speak
+from tests.gateway.espeak import Speak
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway
 from tests.page.chromium import Browser, Tab
 from tests.page.strings import strings_of
 from tests.page.user import NO_PROBLEM, SPEAKING, ask, call, signed_in

@@ -11,7 +11,7 @@ import pytest
 
 from appliance.gateway.http.page import FOLDER, Page
 from client.wire import RTVI_VERSION
-from tests.gateway.conftest import MakeGateway, RunningGateway
+from tests.gateway.running_gateway import MakeGateway, RunningGateway
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "

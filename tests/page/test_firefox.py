@@ -17,7 +17,9 @@ import pytest
 
 from client.wav import write_wav
 from tests.e2e.desktop import MISSING, RATE, Desktop, desktop
-from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, Speak
+from tests.gateway.espeak import Speak
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway, RunningGateway
 from tests.page.firefox import Firefox, FirefoxTab
 from tests.page.user import ANSWERS, LISTENING, NO_PROBLEM, ask, logged_in
 

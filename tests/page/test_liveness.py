@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tests.fakes import vanishing_path
-from tests.gateway.conftest import MakeGateway, ScriptedLLM
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway
 from tests.page.chromium import Browser, Tab
 from tests.page.test_modules import run, tab
 from tests.page.user import ANSWERS, LISTENING, WATCH_PROBLEMS, ask, logged_in

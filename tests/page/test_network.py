@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from appliance.egress_proof.packets import Destination
-from tests.gateway.conftest import MakeGateway, ScriptedLLM
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway
 from tests.page.chromium import Browser
 from tests.page.network import NAME_SERVER, SealedNetwork, sealed_network
 from tests.page.user import ANSWERS, LISTENING, SPEAKING, ask, captions, choose_language, signed_in

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 
 from appliance import errors, run_folder
-from tests.gateway.conftest import MakeGateway, ScriptedLLM, free_port
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway, free_port
 from tests.page.chromium import Browser, Tab
 from tests.page.strings import strings_of
 from tests.page.user import (

@@ -11,7 +11,9 @@ import pytest
 
 from appliance.link.engine import ToolCall
 from client.wav import write_wav
-from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, Speak
+from tests.gateway.espeak import Speak
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway, RunningGateway
 from tests.page.chromium import Browser
 from tests.page.user import ANSWERS, NO_PROBLEM, SPEAKING, ask, logged_in, signed_in
 

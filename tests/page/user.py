@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
-from tests.gateway.conftest import TOKEN, RunningGateway
+from tests.gateway.running_gateway import TOKEN, RunningGateway
 from tests.page.chromium import Browser, Tab
 from tests.page.tab import BrowserTab
 

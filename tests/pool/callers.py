@@ -11,7 +11,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.gateway.conftest import SimulatedClient
+from tests.gateway.simulated_client import SimulatedClient
 from tests.pool.site import POOL_NAME, PORT, PROXY_ADDRESS, PoolHost, PoolSite, wait_for
 
 BYTES_PER_SECOND = 24_000 * 2

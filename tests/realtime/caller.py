@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import soxr
 
-from tests.gateway.conftest import TIMEOUT_SECONDS
+from tests.gateway.simulated_client import TIMEOUT_SECONDS
 
 PIECE_SECONDS = 0.04
 PIECE_BYTES = int(24_000 * PIECE_SECONDS) * 2

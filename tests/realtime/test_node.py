@@ -16,15 +16,11 @@ from typing import Any
 import pytest
 
 from appliance.link.engine import ToolCall
-from tests.gateway.conftest import (
-    TIMEOUT_SECONDS,
-    TOKEN,
-    MakeGateway,
-    RunningGateway,
-    ScriptedLLM,
-    Speak,
-)
+from tests.gateway.espeak import Speak
+from tests.gateway.fake_engines import ScriptedLLM
 from tests.gateway.realtime.teller import Teller
+from tests.gateway.running_gateway import TOKEN, MakeGateway, RunningGateway
+from tests.gateway.simulated_client import TIMEOUT_SECONDS
 from tests.realtime.caller import to_24_khz
 
 FOLDER = Path(__file__).parent / "js"

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from appliance.link.engine import ToolCall
-from tests.gateway.conftest import TOKEN, MakeGateway, RunningGateway, ScriptedLLM, Speak
+from tests.gateway.espeak import Speak
+from tests.gateway.fake_engines import ScriptedLLM
 from tests.gateway.realtime.teller import Teller
+from tests.gateway.running_gateway import TOKEN, MakeGateway, RunningGateway
 from tests.realtime.caller import Caller
 
 agents = pytest.importorskip("agents.realtime")

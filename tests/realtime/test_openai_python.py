@@ -13,8 +13,10 @@ from pydantic import TypeAdapter
 from websockets.exceptions import InvalidStatus
 
 from appliance.link.engine import ToolCall
-from tests.gateway.conftest import TOKEN, MakeGateway, RunningGateway, ScriptedLLM, Speak
+from tests.gateway.espeak import Speak
+from tests.gateway.fake_engines import ScriptedLLM
 from tests.gateway.realtime.teller import Teller
+from tests.gateway.running_gateway import TOKEN, MakeGateway, RunningGateway
 from tests.realtime.caller import Caller, pieces, to_24_khz
 
 openai = pytest.importorskip("openai")

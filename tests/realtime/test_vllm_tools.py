@@ -19,7 +19,8 @@ from appliance.engines.llm.vllm.session import SharedResources, VllmSession
 from appliance.settings import Settings
 from tests.engines.llm.vllm.texts import vocabulary
 from tests.fakes import InstantLLMEngine
-from tests.gateway.conftest import EngineProcess, MakeGateway
+from tests.gateway.fake_engines import EngineProcess
+from tests.gateway.running_gateway import MakeGateway
 from tests.realtime.test_openai_python import call
 
 TOKENS = 100_000  # of the cache and of a conversation

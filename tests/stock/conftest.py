@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.gateway.conftest import make_gateway, speak, turn_models
+from tests.gateway.espeak import speak
+from tests.gateway.running_gateway import make_gateway, turn_models
 from tests.stock.node import FOLDER, bundle
 
 __all__ = ["make_gateway", "speak", "turn_models"]

@@ -14,7 +14,9 @@ import pytest
 
 from appliance.errors import WrongToken
 from client.wav import write_wav
-from tests.gateway.conftest import TOKEN, MakeGateway, RunningGateway, ScriptedLLM, Speak
+from tests.gateway.espeak import Speak
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import TOKEN, MakeGateway, RunningGateway
 from tests.page.chromium import Browser, Tab
 
 QUESTION = "What is the capital of France?"

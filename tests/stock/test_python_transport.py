@@ -24,14 +24,10 @@ from pipecat.transports.websocket.client import WebsocketClientParams, Websocket
 from pipecat.workers.runner import WorkerRunner
 
 from client import wire
-from tests.gateway.conftest import (
-    TIMEOUT_SECONDS,
-    TOKEN,
-    MakeGateway,
-    RunningGateway,
-    ScriptedLLM,
-    Speak,
-)
+from tests.gateway.espeak import Speak
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import TOKEN, MakeGateway, RunningGateway
+from tests.gateway.simulated_client import TIMEOUT_SECONDS
 
 QUESTION = "What is the capital of France?"
 SECOND = 2 * wire.MIC_SAMPLE_RATE  # bytes

@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 from loguru import logger
 
+from appliance.engines.llm.small.recognition import filter_words
 from appliance.gateway.turns.echo import EchoDetector
 from appliance.gateway.turns.endpointing import EndpointingPolicy, Policy
 from appliance.gateway.turns.level import CallerLevel
 from appliance.gateway.turns.turn_models import TurnModels
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from appliance.settings import LLMConfig, TurnConfig
-from tests.voices import echo, level, targets
+from tests.voices import echo, level, speech, targets
 from tests.voices import hearing as hearing_tables
 from tests.voices.bot import REPLIES, SENTENCES, BotVoice
 from tests.voices.clips import COMPLETE, KINDS, PAUSED, Clip, clips, joined, silence
@@ -44,6 +45,7 @@ WEIGHTS = Path("weights")
 PIPECAT = "p > 0.5, else 1.5 s"  # Pipecat's policy, used until 2026-11-28
 ENGLISH_WORDS = "... English, with words"
 ENGLISH, REPORTED = "en", "reported"  # language and part that the targets are about
+FALSE_TURN_PAUSE_SECONDS = 2.5  # before and after a sound; a turn ends within it
 HELD_SECONDS = 1.0  # a complete utterance that waits longer is held
 
 
@@ -394,6 +396,30 @@ def noises(recordings: Recordings, hearing: Hearing, config: TurnConfig) -> list
         clip = Clip(name, "noise", "reported", microphone)
         outcome = replay(observe(clip, hearing, config), EndpointingPolicy(config), config, hearing)
         lines.append(f"{name:34}{outcome.turns - 1:15}{outcome.open_seconds:17.1f}")
+    return [*lines, *false_turns(recordings, hearing, config, sentence)]
+
+
+def false_turns(
+    recordings: Recordings, hearing: Hearing, config: TurnConfig, sentence: np.ndarray
+) -> list[str]:
+    """Return the lines about short sounds without words: how many are turns, how many are answered.
+
+    A turn in which no words are heard is not answered.
+    """
+    policy, pause = EndpointingPolicy(config), silence(FALSE_TURN_PAUSE_SECONDS)
+    sounds = speech.sounds(recordings)
+    lines = ["", f"{len(sounds)} sounds without words: turns, and turns with words"]
+    for name, before in (("alone", pause), ("after a sentence", np.append(sentence, pause))):
+        turns, with_words = 0, 0
+        for number, (sound, samples) in enumerate(sounds.items()):
+            hearing_tables.progress(number + 1, len(sounds), "sounds")
+            clip = Clip(sound, "noise", "reported", np.concatenate([before, samples, pause]))
+            own = int(before is not pause)  # the sentence is a turn
+            if replay(observe(clip, hearing, config), policy, config, hearing).turns > own:
+                turns += 1
+                with_words += bool(filter_words(hearing.recognize(samples)))
+        hearing_tables.progress_end()
+        lines.append(f"{name:34}{turns:15}{with_words:17}")
     return lines
 
 

@@ -117,6 +117,7 @@ def call(
 ) -> Heard:
     """Send audio (24 kHz int16) while `microphone` (16 kHz float) arrives. Both begin at 0 s."""
     vad.set_sample_rate(INPUT_SAMPLE_RATE)
+    vad.is_bot_busy = lambda: True  # it speaks, so that speech starts after vad_interrupt_seconds
     pcm, size = pcm_of(microphone), round(CHUNK_SECONDS * INPUT_SAMPLE_RATE) * 2
     spent, now, number = 0.0, 100.0, 0
     speaking, starts = False, []

@@ -7,9 +7,8 @@ To add an engine:
    work unchanged.
 2. Below, add a function that creates the engine, and add its name to ENGINES. Import the engine
    inside the function, because only the libraries of the selected engine may be loaded.
-3. Allow the name for `llm.engine` in appliance/settings/sections.py. A test checks that the names
-   there and in ENGINES are the same.
-4. Test the engine with `SpeechContract` (tests/link/contract.py).
+3. Allow the name for `llm.engine` in appliance/settings/sections/llm.py. A test checks that the
+   names there and in ENGINES are the same.
 """
 
 from __future__ import annotations

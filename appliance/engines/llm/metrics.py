@@ -9,11 +9,11 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 
-from prometheus_client import Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from appliance.errors import ApplianceError, EngineFailed
 from appliance.link.engine import Chunk, Result
-from appliance.metrics import new_registry
+from appliance.metrics import at_zero, new_registry, render
 
 OUTCOMES = ("stop", "length", "tool_call", "nothing_heard", "cancelled", "failed")
 PROBE_RESULTS = ("healthy", "sick")
@@ -25,11 +25,17 @@ LATENCY_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.
 class LLMMetrics:
     """The metrics `voice_llm_*`, in a separate registry.
 
-    Every label value is initialized to zero, so that a rate includes the first event.
+    Every label value starts at zero, so that a rate includes the first event.
     """
 
     def __init__(self) -> None:
         self.registry = registry = new_registry()
+        self._add_replies(registry)
+        self._add_scheduler(registry)
+        self._add_probes(registry)
+
+    def _add_replies(self, registry: CollectorRegistry) -> None:
+        """Replies, and what they take; measured by `GenerationTimer`."""
         self.first_token_seconds = Histogram(
             "voice_llm_first_token_seconds",
             "From the request to the first token, including audio processing; excludes speculative "
@@ -56,11 +62,10 @@ class LLMMetrics:
         self.decode_tokens = Counter(
             "voice_llm_decode_tokens", "Tokens of the replies.", registry=registry
         )
-        self.requests = Counter(
-            "voice_llm_requests", "Replies by outcome.", ["outcome"], registry=registry
+        self.requests = at_zero(
+            Counter("voice_llm_requests", "Replies by outcome.", ["outcome"], registry=registry),
+            OUTCOMES,
         )
-        for outcome in OUTCOMES:
-            self.requests.labels(outcome)
         self.copies = Counter(
             "voice_llm_copies",
             "Replies decoded again, because they began as a copy of an earlier answer or the "
@@ -70,6 +75,9 @@ class LLMMetrics:
         self.running = Gauge(
             "voice_llm_requests_running", "Replies being generated.", registry=registry
         )
+
+    def _add_scheduler(self, registry: CollectorRegistry) -> None:
+        """The scheduler and the caches of vLLM; zero in the small engine."""
         self.sequences_running = Gauge(
             "voice_llm_sequences_running",
             "Sequences that vLLM processes: replies, transcriptions and prefills.",
@@ -112,18 +120,22 @@ class LLMMetrics:
             buckets=TOKEN_BUCKETS,
             registry=registry,
         )
-        self.probes = Counter(
-            "voice_llm_probes",
-            "Checks that the model still gives the same output as at startup, by result.",
-            ["result"],
-            registry=registry,
+
+    def _add_probes(self, registry: CollectorRegistry) -> None:
+        """Checks of the model."""
+        self.probes = at_zero(
+            Counter(
+                "voice_llm_probes",
+                "Checks that the model still gives the same output as at startup, by result.",
+                ["result"],
+                registry=registry,
+            ),
+            PROBE_RESULTS,
         )
-        for result in PROBE_RESULTS:
-            self.probes.labels(result)
 
     def render(self) -> bytes:
         """Return the metrics in the Prometheus text format."""
-        return generate_latest(self.registry)
+        return render(self.registry)
 
 
 class GenerationTimer:

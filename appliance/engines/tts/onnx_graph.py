@@ -84,8 +84,6 @@ def _matrix_product(
         return [conv]
     result, bias = scaled_output(conv, constants, producer, consumers)
     taps = weights.shape[2]
-    dilation, stride = attributes["dilations"][0], attributes["strides"][0]
-    before, after = attributes["pads"]
     name = conv.name
 
     weight_zero = int(numpy_helper.to_array(constants[conv.input[3]]))
@@ -97,6 +95,37 @@ def _matrix_product(
     def constant(label: str, value: np.ndarray) -> str:
         graph.initializer.append(numpy_helper.from_array(value, f"{name}/{label}"))
         return f"{name}/{label}"
+
+    unfolding, rows = _unfold(conv, taps, constant)
+    product = helper.make_node(
+        "MatMulIntegerToFloat",
+        [
+            rows,
+            constant("matrix", matrix),
+            producer[data].output[1],
+            _scale_name(weight_name),
+            zero_point,
+            constant("matrix_zero", np.array(weight_zero, dtype=matrix.dtype)),
+            *([bias] if bias else []),
+        ],
+        [f"{name}/product"],
+        domain="com.microsoft",
+    )
+    transposed = helper.make_node("Transpose", [f"{name}/product"], [result], perm=[0, 2, 1])
+    return [*unfolding, product, transposed]
+
+
+def _unfold(
+    conv: NodeProto, taps: int, constant: Callable[[str, np.ndarray], str]
+) -> tuple[list[NodeProto], str]:
+    """Return the nodes that make a row of the inputs of each output, and the name of the rows.
+
+    `constant` adds a constant to the graph, by its label, and returns its name.
+    """
+    attributes = {a.name: helper.get_attribute_value(a) for a in conv.attribute}
+    dilation, stride = attributes["dilations"][0], attributes["strides"][0]
+    before, after = attributes["pads"]
+    data, zero_point, name = conv.input[0], conv.input[2], conv.name
 
     def integers(label: str, *values: int) -> str:
         return constant(label, np.array(values, dtype=np.int64))
@@ -118,23 +147,7 @@ def _matrix_product(
             nodes.append(helper.make_node("Slice", [rows, starts, ends, axis, step], slices[-1:]))
         nodes.append(helper.make_node("Concat", slices, [f"{name}/unfolded"], axis=2))
         rows = f"{name}/unfolded"
-    product = helper.make_node(
-        "MatMulIntegerToFloat",
-        [
-            rows,
-            constant("matrix", matrix),
-            producer[data].output[1],
-            _scale_name(weight_name),
-            zero_point,
-            constant("matrix_zero", np.array(weight_zero, dtype=matrix.dtype)),
-            *([bias] if bias else []),
-        ],
-        [f"{name}/product"],
-        domain="com.microsoft",
-    )
-    nodes.append(product)
-    nodes.append(helper.make_node("Transpose", [f"{name}/product"], [result], perm=[0, 2, 1]))
-    return nodes
+    return nodes, rows
 
 
 def _float_convolution(

@@ -6,8 +6,8 @@ from __future__ import annotations
 class PlaybackLeads:
     """Estimates the playback of all sessions.
 
-    A reply is assumed to be played from the moment its first audio is there. The gateway plays it
-    later, so that no reply is later than estimated.
+    A reply is assumed to be played from the moment its first audio is there. In fact the gateway
+    plays it later, so no audio is needed earlier than estimated.
     """
 
     def __init__(self) -> None:

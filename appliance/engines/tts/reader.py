@@ -1,4 +1,4 @@
-"""Reads a phrase aloud in letters: from the text as written to words, and on to phonemes.
+"""Converts a phrase to phonemes: from the text as written to spoken words, and on to phonemes.
 
 The order: the site's lexicon, letters beyond Latin-1, the text normalization, the G2P.
 """

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from appliance.gateway.generation.utterances import latest_parts
-from appliance.link.engine import Turn, Utterance
+from appliance.link.engine import ChatMessage, Utterance
 
 AUDIO_TOKENS_PER_SECOND = 6.25  # Ultravox v0.5: 100 mel frames a second, 16 frames to a token
 CHARS_PER_TOKEN = 4  # of English text
-TOKENS_PER_TURN = 5  # added around a turn by the chat formats of Llama 3.1 and Qwen 2.5
+TOKENS_PER_MESSAGE = 5  # added around a message by the chat formats of Llama 3.1 and Qwen 2.5
 MAX_UNANSWERED_CHARS = 8_000  # of typed questions without a reply; the latest text is kept
-MAX_TURNS = 160  # below the 200 of the link, so that the exchange in progress fits, too
+MAX_MESSAGES = 160  # below the 200 of the link, so that the exchange in progress fits, too
 INTERRUPTED = "cancelled: interrupted by the caller, no result"
 
 
@@ -56,16 +56,18 @@ class Exchange:
     expected: str = ""
     tool_calls: list[ToolCallRecord] = field(default_factory=list)
 
-    def question_turns(self) -> list[Turn]:
-        """Return the turns before the reply: the question, then tool calls and their results."""
+    def question_messages(self) -> list[ChatMessage]:
+        """Return the messages before the reply: the question, then tool calls and their results."""
         if self.utterances:
-            turns = [Turn("user", utterance=utterance.id) for utterance in self.utterances]
-            turns[0] = Turn("user", self.text, turns[0].utterance)
+            messages = [
+                ChatMessage("user", utterance=utterance.id) for utterance in self.utterances
+            ]
+            messages[0] = ChatMessage("user", self.text, messages[0].utterance)
         else:
-            turns = [Turn("user", f"{self.text} {self.transcript}".strip())]
+            messages = [ChatMessage("user", f"{self.text} {self.transcript}".strip())]
         for call in self.tool_calls:
-            turns += [Turn("assistant", call.text), Turn("tool", call.result)]
-        return turns
+            messages += [ChatMessage("assistant", call.text), ChatMessage("tool", call.result)]
+        return messages
 
     def joined(self, later: Exchange, max_seconds: float) -> Exchange:
         """Return this question and a later one as one, with at most `max_seconds` of speech."""
@@ -81,34 +83,34 @@ class Exchange:
     def tokens(self) -> float:
         """Estimated number of prompt tokens, including the reply."""
         reply = max(self.reply, self.expected, key=len)
-        turns = [*self.question_turns(), Turn("assistant", reply)]
-        chars = sum(len(turn.text) for turn in turns)
+        messages = [*self.question_messages(), ChatMessage("assistant", reply)]
+        chars = sum(len(message.text) for message in messages)
         return (
-            len(turns) * TOKENS_PER_TURN
+            len(messages) * TOKENS_PER_MESSAGE
             + chars / CHARS_PER_TOKEN
             + self.speech_seconds * AUDIO_TOKENS_PER_SECOND
         )
 
     @property
-    def turn_count(self) -> int:
-        """Number of turns: of the question and the reply, and two for each tool call."""
+    def message_count(self) -> int:
+        """Number of messages: of the question and the reply, and two for each tool call."""
         return max(1, len(self.utterances)) + 1 + 2 * len(self.tool_calls)
 
 
 class History:
     """The exchanges of one session, oldest first.
 
-    max_tokens   budget; above it the history is trimmed
-    max_turns    maximum number of turns
-    audio_turns  number of most recent questions that are kept as audio
+    max_tokens    budget; above it the history is trimmed
+    max_messages  maximum number of messages
+    audio_turns   number of most recent questions that are kept as audio
     """
 
     def __init__(
-        self, system_prompt: str, max_tokens: int, max_turns: int, audio_turns: int
+        self, system_prompt: str, max_tokens: int, max_messages: int, audio_turns: int
     ) -> None:
         self._system_prompt = system_prompt
         self._max_tokens = max_tokens
-        self._max_turns = min(max(2, max_turns), MAX_TURNS)
+        self._max_messages = min(max(2, max_messages), MAX_MESSAGES)
         self._audio_turns = audio_turns
         self._greeting = ""
         self.exchanges: list[Exchange] = []
@@ -170,7 +172,7 @@ class History:
 
     def is_full(self) -> bool:
         """Whether the budget is exceeded."""
-        return not self._fits(self._max_tokens, self._max_turns)
+        return not self._fits(self._max_tokens, self._max_messages)
 
     def trim(self) -> list[Utterance]:
         """Free half of the budget if it is exceeded. Return the utterances that are no longer used.
@@ -193,40 +195,44 @@ class History:
     def _half_is_free(self) -> bool:
         earlier = sum(exchange.tokens for exchange in self.exchanges[:-1])
         return earlier <= self._max_tokens / 2 and self._fits(
-            self._max_tokens, self._max_turns // 2
+            self._max_tokens, self._max_messages // 2
         )
 
-    def _fits(self, tokens: float, turns: int) -> bool:
+    def _fits(self, tokens: float, messages: int) -> bool:
         return (
             sum(exchange.tokens for exchange in self.exchanges) <= tokens
-            and sum(exchange.turn_count for exchange in self.exchanges) <= turns
+            and sum(exchange.message_count for exchange in self.exchanges) <= messages
         )
 
-    def conversation(self) -> tuple[Turn, ...]:
-        """Return all turns, from the system prompt to the heard part of the last reply."""
-        return self._turns(self.exchanges)
+    def conversation(self) -> tuple[ChatMessage, ...]:
+        """Return all messages, from the system prompt to the heard part of the last reply."""
+        return self._messages(self.exchanges)
 
-    def answered(self) -> tuple[Turn, ...]:
+    def answered(self) -> tuple[ChatMessage, ...]:
         """Return the conversation without a question that the next one is joined with."""
-        return self._turns(self.exchanges if self.unanswered() is None else self.exchanges[:-1])
+        return self._messages(self.exchanges if self.unanswered() is None else self.exchanges[:-1])
 
-    def expected_conversation(self) -> tuple[Turn, ...]:
+    def expected_conversation(self) -> tuple[ChatMessage, ...]:
         """Return the conversation as it will be when the user has heard the last reply."""
         expected = self.exchanges[-1].expected if self.exchanges else ""
-        return (*self.prompt(), Turn("assistant", expected)) if expected else self.conversation()
+        return (
+            (*self.prompt(), ChatMessage("assistant", expected))
+            if expected
+            else self.conversation()
+        )
 
-    def prompt(self) -> tuple[Turn, ...]:
-        """Return the turns before the last reply: the prompt of the next generation."""
-        last = self.exchanges[-1].question_turns() if self.exchanges else []
-        return (*self._turns(self.exchanges[:-1]), *last)
+    def prompt(self) -> tuple[ChatMessage, ...]:
+        """Return the messages before the last reply: the prompt of the next generation."""
+        last = self.exchanges[-1].question_messages() if self.exchanges else []
+        return (*self._messages(self.exchanges[:-1]), *last)
 
-    def _turns(self, exchanges: Sequence[Exchange]) -> tuple[Turn, ...]:
-        """Return the turns from the system prompt to the reply of the last of `exchanges`."""
-        turns = [Turn("system", self._system_prompt)] if self._system_prompt else []
+    def _messages(self, exchanges: Sequence[Exchange]) -> tuple[ChatMessage, ...]:
+        """Return the messages from the system prompt to the reply of the last of `exchanges`."""
+        messages = [ChatMessage("system", self._system_prompt)] if self._system_prompt else []
         if self._greeting:
-            turns.append(Turn("assistant", self._greeting))
+            messages.append(ChatMessage("assistant", self._greeting))
         for exchange in exchanges:
-            turns += exchange.question_turns()
+            messages += exchange.question_messages()
             if exchange.reply:
-                turns.append(Turn("assistant", exchange.reply))
-        return tuple(turns)
+                messages.append(ChatMessage("assistant", exchange.reply))
+        return tuple(messages)

@@ -56,18 +56,21 @@ from appliance.gateway.generation.client_tools import ClientTools, WaitHooks
 from appliance.gateway.generation.history import Exchange, History
 from appliance.gateway.generation.llm_adapter import UltravoxAdapter, pipecat_settings, token_usage
 from appliance.gateway.generation.prefetch import Prefetcher
-from appliance.gateway.generation.reply import ReplyGenerator, TurnCallbacks
+from appliance.gateway.generation.reply import ReplyGenerator
 from appliance.gateway.generation.speculation import Speculator
 from appliance.gateway.generation.tool_executor import ToolExecutor
+from appliance.gateway.generation.turn_callbacks import TurnCallbacks
 from appliance.gateway.generation.utterance_transcriber import UtteranceTranscriber
 from appliance.gateway.generation.utterances import UtteranceCollector
 from appliance.link.client import EngineClient
-from appliance.link.engine import Result, Tool, Turn, Utterance
+from appliance.link.engine import ChatMessage, Result, Tool, Utterance
 from appliance.settings import LLMConfig
 from appliance.tasks import spawn
 
 CANNOT_REPLY = "I am sorry, I cannot answer right now."
-HEARD_SECONDS = 0.5  # an interruption reaches the end of the pipeline within milliseconds
+# Longest wait for the report of what was heard of an interrupted reply. An interruption reaches the
+# end of the pipeline, where that is known, within milliseconds.
+HEARD_TIMEOUT_SECONDS = 0.5
 log = journal.get()
 
 
@@ -111,7 +114,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
             WaitHooks(
                 begins=speculator.reply_audible,
                 ends=speculator.reply_waiting,
-                timed_out=callbacks.on_client_silent,
+                timed_out=callbacks.on_client_tool_timed_out,
             ),
         )
         self._tool_executor = ToolExecutor(self, context, self._client_tools)
@@ -124,7 +127,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
             self.push_frame,
         )
         self._transcriber = UtteranceTranscriber(client, self._push_upstream)
-        self._turn: asyncio.Task[None] | None = None
+        self._turn_task: asyncio.Task[None] | None = None
         self._hanging_up = False
         self._heard_reported = asyncio.Event()  # cleared by an interruption
         self._heard_reported.set()
@@ -161,9 +164,9 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
     async def cleanup(self) -> None:
         """Cancel the running turn and close the engine session."""
         await super().cleanup()  # type: ignore[no-untyped-call]
-        if self._turn is not None:
-            await self.cancel_task(self._turn)
-            self._turn = None
+        if self._turn_task is not None:
+            await self.cancel_task(self._turn_task)
+            self._turn_task = None
         await self._transcriber.close()
         await self._speculator.close()
         await self._prefetcher.close()
@@ -185,6 +188,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
                 self._heard_reported.clear()
                 self._speculator.interrupted(self._collector.speaking)
                 await self._cancel_turn()
+            # The user's speech, from the first sound to the end of the turn
             case VADUserStartedSpeakingFrame():
                 self._callbacks.on_speech_started(frame.start_secs)
                 self._speech_started(frame.start_secs)
@@ -205,8 +209,9 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
                 await self._transcriber.transcribe(frame.request, self._collector.current)
             case UserStoppedSpeakingFrame():
                 await self._turn_ended()
-            case RTVISendTextFrame():
+            case RTVISendTextFrame():  # typed text
                 await self._submit(Exchange(text=frame.text))
+            # What a client of the Realtime protocol asks for
             case ClientQuestionFrame():
                 await self._question_sent(frame)
                 return
@@ -226,6 +231,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
             case ClientReplyFrame():
                 await self._go_on(frame.response_id)
                 return
+            # Frames of Pipecat's own conversation
             case LLMContextFrame():
                 return  # `History` already has the conversation
             case LLMSetToolsFrame():
@@ -272,7 +278,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
         if utterance is None or self._collector.speaking or not self._collector.in_turn:
             return
         if not self._begin_early(utterance):
-            self._prefetcher.prefill(Turn("user", utterance=utterance.id))
+            self._prefetcher.prefill(ChatMessage("user", utterance=utterance.id))
         if self._config.engine == "small":  # it has the words anyway; vLLM would have to generate
             spawn(self._report_words(utterance, len(utterance.pcm)), "words at a pause")
 
@@ -294,7 +300,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
         question = Exchange(utterances=(utterance,))
         if (unanswered := self._history.unanswered()) is not None:
             question = unanswered.joined(question, self._config.max_utterance_seconds)
-        conversation = (*self._history.answered(), *question.question_turns())
+        conversation = (*self._history.answered(), *question.question_messages())
         request = self._reply_generator.request(conversation, self._tools())
         return self._speculator.begin(request, utterance)
 
@@ -313,7 +319,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
 
     async def _greet(self, response_id: str) -> None:
         await self._wait_for_heard()
-        self._callbacks.on_asked(response_id)
+        self._callbacks.on_response_begun(response_id)
         await self.push_frame(TTSSpeakFrame(self._config.greeting))
         await self.push_frame(ReplyEndFrame())
 
@@ -323,7 +329,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
         If there is no reply to give, the client gets an empty one.
         """
         await self._wait_for_heard()
-        self._callbacks.on_asked(response_id)
+        self._callbacks.on_response_begun(response_id)
         if self._client_tools.resume() or self._prefetcher.turn_running:
             return
         pending = self._history.pending()
@@ -336,7 +342,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
         if frame.stop:
             await self._stop_bot(frame.stop)
         await self._wait_for_heard()
-        self._callbacks.on_asked(frame.response_id)
+        self._callbacks.on_response_begun(frame.response_id)
         self._speculator.discard("changed")
         utterances = tuple(self._collector.whole(pcm) for pcm in frame.audio)
         for utterance in utterances:
@@ -346,10 +352,10 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
     async def _wait_for_heard(self) -> None:
         """Wait until it is known what the user has heard of an interrupted reply.
 
-        It belongs to the question before.
+        It belongs to the question before, so it must be in the history before the next question.
         """
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(HEARD_SECONDS):
+            async with asyncio.timeout(HEARD_TIMEOUT_SECONDS):
                 await self._heard_reported.wait()
 
     async def _turn_ended(self) -> None:
@@ -380,12 +386,12 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
         kind = "spoken" if exchange.utterances else "typed"
         self._callbacks.on_turn_submitted(kind, exchange.speech_seconds, joined)
         self._speculator.reply_waiting()
-        self._turn = self.create_task(self._run_turn(exchange))
+        self._turn_task = self.create_task(self._run_turn(exchange))
 
     async def _cancel_turn(self) -> None:
-        if self._turn is not None:
-            await self.cancel_task(self._turn)
-            self._turn = None
+        if self._turn_task is not None:
+            await self.cancel_task(self._turn_task)
+            self._turn_task = None
             await self.cancel_function_calls(reason="interruption")
             await self.stop_all_metrics()  # type: ignore[no-untyped-call]
 

@@ -18,7 +18,7 @@ from appliance.errors import EngineFailed
 from appliance.gateway.generation.history import History
 from appliance.gateway.generation.utterances import UtteranceCollector
 from appliance.link.client import RECONNECT_SECONDS, EngineClient
-from appliance.link.engine import Tool, Turn, Utterance
+from appliance.link.engine import ChatMessage, Tool, Utterance
 from appliance.tasks import cancel, spawn
 
 FIRST_SPEECH_SECONDS: Final = 1.0  # the recognizer needs about this much speech to find words
@@ -75,7 +75,7 @@ class Prefetcher:
         self._speech_prefill = SpeechPrefill()
         self._transcribing: list[tuple[Utterance, ...]] = []
         self._discarded: list[Utterance] = []
-        self.turn_running = False  # while true, the history must not change
+        self.turn_running = False  # set by the service; while true, the history must not change
 
     async def close(self) -> None:
         """Cancel all work."""
@@ -93,12 +93,12 @@ class Prefetcher:
             utterance.id, collector.speech_seconds, is_free
         ):
             # A question before it without a reply is the first part of the same question.
-            turn = Turn("user", utterance=utterance.id)
-            self._start(self._prefill((*self._history.conversation(), turn), background=True))
+            message = ChatMessage("user", utterance=utterance.id)
+            self._start(self._prefill((*self._history.conversation(), message), background=True))
 
-    def prefill(self, *turns: Turn) -> None:
-        """Ask the engine to prefill the conversation followed by `turns`."""
-        conversation = (*self._history.conversation(), *turns)
+    def prefill(self, *messages: ChatMessage) -> None:
+        """Ask the engine to prefill the conversation followed by `messages`."""
+        conversation = (*self._history.conversation(), *messages)
         if conversation:
             self._start(self._prefill(conversation))
 
@@ -126,7 +126,7 @@ class Prefetcher:
             self._trim(background=False)
 
     def discard(self, utterances: Iterable[Utterance]) -> None:
-        """Mark utterances for `forget_discarded`: no turn refers to them any more."""
+        """Mark utterances for `forget_discarded`: no message refers to them any more."""
         self._discarded += utterances
 
     def _trim(self, background: bool) -> None:
@@ -165,7 +165,9 @@ class Prefetcher:
                 except EngineFailed:
                     await asyncio.sleep(RECONNECT_SECONDS)
 
-    async def _prefill(self, conversation: tuple[Turn, ...], background: bool = False) -> None:
+    async def _prefill(
+        self, conversation: tuple[ChatMessage, ...], background: bool = False
+    ) -> None:
         with contextlib.suppress(EngineFailed):  # the turn will report the failure
             await self._client.prefill(conversation, self._tools(), background)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
 
 from pipecat.frames.frames import (
     Frame,
@@ -15,11 +14,11 @@ from pipecat.frames.frames import (
     TTSSpeakFrame,
 )
 
-from appliance.errors import EngineFailed
 from appliance.gateway.generation.history import Exchange, History, ToolCallRecord
 from appliance.gateway.generation.tool_executor import ToolExecutor, format_call
+from appliance.gateway.generation.turn_callbacks import TurnCallbacks
 from appliance.link.client import EngineLost, retry_until_back
-from appliance.link.engine import Chunk, GenerateRequest, Result, Tool, ToolCall, Turn
+from appliance.link.engine import ChatMessage, Chunk, GenerateRequest, Result, Tool, ToolCall
 from appliance.settings import LLMConfig
 
 HOLD_TEXT = "One moment, please."
@@ -27,39 +26,6 @@ TOOL_CALL_FAILED_TEXT = "I am sorry, I could not do that."
 MAX_TOOL_CALLS = 4  # in one turn; then no tools are offered, and the model has to reply
 RequestReply = Callable[[GenerateRequest], AsyncGenerator[Chunk, None]]
 Push = Callable[[Frame], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class TurnCallbacks:
-    """Events of a turn, for the session. Called on the event loop; must not block.
-
-    on_speech_started  the user started to speak, that many seconds ago
-    on_speech_stopped  the user stopped, that many seconds ago; the turn may continue
-    on_turn_submitted  a turn needs a reply: "spoken" or "typed", the seconds of speech, and whether
-                       the question of the previous turn is the beginning of this one's
-    on_asked           what the client has asked for begins; its name for that
-    on_first_token     the first chunk of the reply arrived
-    on_tool_call       a tool call ended: "done", "failed", "too_slow" or "malformed"
-    on_client_silent   the reply goes on without the result of a client's tool
-    on_generated       the text of the reply is complete, with the engine's measurements
-    on_hang_up         end the session; True: only after the reply has been played
-    on_transcript      the user's speech was transcribed
-    on_engine_failed   a request to the engine failed
-    on_turn_dropped    the turn gets no reply: "nothing_heard", "too_short" or "failed"
-    """
-
-    on_speech_started: Callable[[float], None]
-    on_speech_stopped: Callable[[float], None]
-    on_turn_submitted: Callable[[str, float, bool], None]
-    on_asked: Callable[[str], None]
-    on_first_token: Callable[[], None]
-    on_tool_call: Callable[[str], None]
-    on_client_silent: Callable[[], None]
-    on_generated: Callable[[Result], None]
-    on_hang_up: Callable[[bool], None]
-    on_transcript: Callable[[str], None]
-    on_engine_failed: Callable[[EngineFailed], None]
-    on_turn_dropped: Callable[[str], None]
 
 
 class ResponseWriter:
@@ -107,7 +73,9 @@ class ReplyGenerator:
         self.ended_with_text = False  # whether there is something to play after the last tool call
         self.text = ""  # of the reply so far, including what was said between tool calls
 
-    def request(self, conversation: tuple[Turn, ...], tools: tuple[Tool, ...]) -> GenerateRequest:
+    def request(
+        self, conversation: tuple[ChatMessage, ...], tools: tuple[Tool, ...]
+    ) -> GenerateRequest:
         """Return the request for a reply to `conversation`."""
         config = self._config
         return GenerateRequest(conversation, config.reply_tokens, config.temperature, tools)

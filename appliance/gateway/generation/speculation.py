@@ -35,7 +35,7 @@ MAX_UTTERANCE_SECONDS = 10.0  # a longer utterance is too expensive to process f
 class SpeculationKey:
     """What a speculative reply replies to.
 
-    request     conversation and tools; its last turn refers to the utterance
+    request     conversation and tools; its last message refers to the utterance
     heard_bytes length of the utterance that the engine was given
     """
 
@@ -154,7 +154,7 @@ class Speculator:
         self._closing: list[BufferedStream[Chunk] | BufferedStream[bytes]] = []
 
     def begin(self, request: GenerateRequest, utterance: Utterance) -> bool:
-        """Begin a reply to `request`, whose last turn is `utterance`. Return whether it began."""
+        """Begin a reply to `request`, which ends with `utterance`. Return whether it began."""
         if not self._state.may_begin(utterance.seconds, self.others_waiting()):
             return False
         if self._reply is not None:
@@ -191,18 +191,18 @@ class Speculator:
     def speech_started(self) -> None:
         """Note that the user starts to speak, or goes on."""
         self.discard("speech_resumed")
-        self._reply_start.begin()
+        self._reply_start.work_began()
 
     def speech_dropped(self) -> None:
         """Note that what the user said was too short for a turn."""
         self.discard("changed")
-        self._reply_start.drop()
+        self._reply_start.work_dropped()
 
     def interrupted(self, speaking: bool) -> None:
         """Note that the bot is interrupted. `speaking`: the user has started to speak."""
         self.discard("interrupted")
         if not speaking:
-            self._reply_start.drop()
+            self._reply_start.work_dropped()
 
     def turn_ended(self) -> None:
         """Note that the user's turn has ended."""
@@ -211,7 +211,7 @@ class Speculator:
     def reply_waiting(self) -> None:
         """Note that the user waits for a reply to a confirmed turn."""
         self._waiting.add(self)
-        self._reply_start.begin()
+        self._reply_start.work_began()
 
     def reply_audible(self) -> None:
         """Note that the reply is audible, or that there will be none."""
@@ -225,7 +225,7 @@ class Speculator:
         """Discard and stop everything; the session has ended."""
         self.discard("session_ended")
         self.reply_audible()
-        self._reply_start.drop()
+        self._reply_start.work_dropped()
         if self._reply is not None:
             self._stop(self._reply)
         await self._wait_closed()

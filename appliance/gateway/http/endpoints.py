@@ -159,7 +159,13 @@ class Endpoints:
 def routes(gateway: Gateway) -> FastAPI:
     """Return the routes of HTTP requests."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    _add_probes(app, gateway)
+    _add_login(app, gateway)
+    _add_start(app, gateway)
+    return app
 
+
+def _add_probes(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/healthz")
     async def healthz() -> Response:
         return JSONResponse({"alive": True})
@@ -183,15 +189,13 @@ def routes(gateway: Gateway) -> FastAPI:
         body = {"room": False, "reason": refusal.reason, "message": str(refusal)}
         return JSONResponse(body, status_code=404, headers=NO_STORE)
 
-    def refuse(refusal: Refused) -> Response:
-        gateway.refused(refusal)
-        return denial(refusal)
 
+def _add_login(app: FastAPI, gateway: Gateway) -> None:
     @app.post("/login")
     async def login(request: Request) -> Response:
         granted = await gateway.login(request, await _token_in_body(request))
         if isinstance(granted, Refused):
-            return refuse(granted)
+            return _refuse(gateway, granted)
         value, seconds = granted
         response = JSONResponse({"expires_seconds": seconds}, headers=NO_STORE)
         _set_cookie(response, value, seconds)
@@ -200,16 +204,18 @@ def routes(gateway: Gateway) -> FastAPI:
     @app.post("/logout")
     async def logout(request: Request) -> Response:
         if _origin(request) not in ("", _own_origin(request)):
-            return refuse(WrongOrigin())
+            return _refuse(gateway, WrongOrigin())
         response = Response(status_code=204, headers=NO_STORE)
         _set_cookie(response, "", 0)
         return response
 
+
+def _add_start(app: FastAPI, gateway: Gateway) -> None:
     @app.post("/start")
     async def start(request: Request) -> Response:
         granted = await gateway.start(request)
         if isinstance(granted, Refused):
-            response = refuse(granted)
+            response = _refuse(gateway, granted)
         else:
             body = {"wsUrl": _websocket_url(request), "token": granted}
             response = JSONResponse(body, headers=NO_STORE)
@@ -220,13 +226,16 @@ def routes(gateway: Gateway) -> FastAPI:
     async def preflight(request: Request) -> Response:
         headers = _cors_headers(gateway, request)
         if not headers:
-            return refuse(WrongOrigin())
+            return _refuse(gateway, WrongOrigin())
         headers["Access-Control-Allow-Methods"] = "POST"
         headers["Access-Control-Allow-Headers"] = "authorization, content-type"
         headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
         return Response(status_code=204, headers=headers)
 
-    return app
+
+def _refuse(gateway: Gateway, refusal: Refused) -> Response:
+    gateway.refused(refusal)
+    return denial(refusal)
 
 
 def denial(refusal: Refused) -> Response:

@@ -1,7 +1,7 @@
 """Decodes the events of an OpenAI Realtime client. No I/O.
 
-Every field is checked. What is not known is refused in words, because a client that sends it
-expects that it has an effect. The names are those of the `openai` package, version 3.54.
+Every field is checked. An unknown field is refused with a message, because a client that sends it
+expects an effect. The names are those of the `openai` package, version 3.54.
 """
 
 from __future__ import annotations

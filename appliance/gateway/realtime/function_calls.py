@@ -43,7 +43,7 @@ class FunctionCalls:
         self._waiting, self._returned = "", False
 
     def take(self, call_id: str) -> None:
-        """Take the output of a call. Raises RefusedEvent if there is no such call, or no longer."""
+        """Take the output of a call. Raises RefusedEvent if it is unknown or has one already."""
         if call_id == self._waiting and not self._returned:
             self._returned = True
         elif call_id in self._interrupted:

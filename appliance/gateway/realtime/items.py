@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, Literal
-
-from appliance.errors import NoSuchItem
-from appliance.gateway.realtime.client_events import RefusedEvent, quoted
-
-MAX_ITEMS = 256  # that a client can name; the oldest are forgotten
 
 Status = Literal["in_progress", "completed", "incomplete"]
 
@@ -84,32 +78,3 @@ class OutputItem(Item):
             "call_id": self.call_id,
             "output": self.output,
         }
-
-
-class Items:
-    """The latest items of a conversation, in order. `last_id` is that of the last one, if any."""
-
-    def __init__(self) -> None:
-        self._items: OrderedDict[str, Item] = OrderedDict()
-        self.last_id: str | None = None
-
-    def __contains__(self, item_id: str) -> bool:
-        return item_id in self._items
-
-    def add(self, item: Item) -> str | None:
-        """Add an item after the last one. Return the id of the one that is forgotten, if any."""
-        item.previous, self.last_id = self.last_id, item.id
-        self._items[item.id] = item
-        return self._items.popitem(last=False)[0] if len(self._items) > MAX_ITEMS else None
-
-    def find(self, item_id: str) -> Item:
-        """Return an item. Raises RefusedEvent if there is none with this id."""
-        if item_id not in self._items:
-            raise RefusedEvent(NoSuchItem(item=quoted(item_id)), param="item_id")
-        return self._items[item_id]
-
-    def remove(self, item_id: str) -> None:
-        """Remove an item."""
-        del self._items[item_id]
-        if self.last_id == item_id:
-            self.last_id = next(reversed(self._items), None)

@@ -26,7 +26,7 @@ from pipecat.serializers.base_serializer import FrameSerializer
 
 from appliance.errors import AudioDropped, SessionEnded, TooFast
 from appliance.gateway.dc_offset import OffsetFilter
-from appliance.gateway.pace import AudioPace
+from appliance.gateway.input_pace import InputPace
 from appliance.gateway.rate_limit import TokenBucket
 from appliance.gateway.realtime import client_events, server_events
 from appliance.gateway.realtime.client_events import AudioAppend, AudioCommit, RefusedEvent
@@ -115,7 +115,7 @@ class RealtimeSerializer(FrameSerializer, ReplyObserver):
         self._beta = request.beta
         self._hooks = hooks
         self._clock = clock
-        self._pace = AudioPace(gateway.pace_ratio, gateway.pace_burst_seconds)
+        self._pace = InputPace(gateway.pace_ratio, gateway.pace_burst_seconds)
         self._message_limit = TokenBucket(MESSAGES_PER_SECOND, MESSAGES_BURST)
         self._resampler = InputResampler()
         self._offset = OffsetFilter()
@@ -163,7 +163,7 @@ class RealtimeSerializer(FrameSerializer, ReplyObserver):
         """Queue the events that follow from a frame. Return None: they are sent here."""
         if isinstance(frame, OutputAudioRawFrame):
             self._hooks.on_audio("out", len(frame.audio))
-            await self._emit(self._state.audio(frame.audio))
+            await self._emit(self._state.responses.audio(frame.audio))
         elif isinstance(frame, OutputTransportMessageFrame | OutputTransportMessageUrgentFrame):
             await self._emit(self._translate(frame.message))
         return None
@@ -171,32 +171,32 @@ class RealtimeSerializer(FrameSerializer, ReplyObserver):
     def reply_started(self, spoken: bool) -> None:
         self._emit_later(self._state.reply_started(spoken))
 
-    def asked(self, response_id: str) -> None:
-        self._state.asked(response_id)
+    def response_begun(self, response_id: str) -> None:
+        self._state.responses.response_begun(response_id)
 
     def reply_failed(self, reason: str) -> None:
-        self._state.reply_failed(reason)
+        self._state.responses.reply_failed(reason)
 
     def tool_called(self, call_id: str, name: str, arguments: str) -> None:
-        self._emit_later(self._state.tool_called(call_id, name, arguments))
+        self._emit_later(self._state.responses.tool_called(call_id, name, arguments))
 
     def tool_timed_out(self) -> None:
-        self._emit_later(self._state.tool_timed_out())
+        self._emit_later(self._state.responses.tool_timed_out())
 
     def phrase(self, text: str) -> None:
-        self._emit_later(self._state.phrase(text))
+        self._emit_later(self._state.responses.phrase(text))
 
     def reply_ended(self, interrupted: bool, heard: str) -> None:
-        self._emit_later(self._state.reply_ended(interrupted, heard))
+        self._emit_later(self._state.responses.reply_ended(interrupted, heard))
 
     def stopped(self, number: int) -> None:
-        self._state.stopped(number)
+        self._state.responses.stopped(number)
 
     def notice_ended(self) -> None:
-        self._emit_later(self._state.notice_ended())
+        self._emit_later(self._state.responses.notice_ended())
 
     def transcribed(self, text: str) -> None:
-        self._emit_later(self._state.transcribed(text))
+        self._emit_later(self._state.user_input.transcribed(text))
 
     def _count_message(self) -> None:
         if not self._message_limit.take(1, self._clock()):
@@ -252,9 +252,9 @@ class RealtimeSerializer(FrameSerializer, ReplyObserver):
         """Return the events for an RTVI message of Pipecat: only turns are taken from there."""
         match message.get("type") if isinstance(message, dict) else None:
             case "user-started-speaking":
-                return self._state.user_started()
+                return self._state.user_input.speech_started()
             case "user-stopped-speaking":
-                return self._state.user_stopped()
+                return self._state.user_input.speech_stopped()
         return []
 
     def _emit_later(self, events: list[Event]) -> None:

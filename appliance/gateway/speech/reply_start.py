@@ -19,7 +19,7 @@ class ReplyStart:
 
     delay_seconds  longest time for which it is held back
     busy           sessions that the engines work for, of the whole process: their user speaks, or
-                   a reply is being made. This one is added and removed
+                   a reply is being made. This session is added and removed here
     """
 
     def __init__(self, delay_seconds: float, busy: SessionSet) -> None:
@@ -27,18 +27,18 @@ class ReplyStart:
         self._busy = busy
         self._complete = asyncio.Event()
 
-    def begin(self) -> None:
-        """Note that the user speaks, or that a reply is requested."""
+    def work_began(self) -> None:
+        """Note that the engines work for this session: its user speaks, or a reply is requested."""
         self._complete.clear()
         self._busy.add(self)
 
-    def complete(self) -> None:
+    def audio_complete(self) -> None:
         """Note that all audio of the reply has arrived."""
         self._complete.set()
         self._busy.remove(self)
 
-    def drop(self) -> None:
-        """Note that there will be no reply. An interruption cancels `wait`."""
+    def work_dropped(self) -> None:
+        """Note that there will be no reply. An interruption cancels `wait`; this does not."""
         self._busy.remove(self)
 
     async def wait(self) -> None:

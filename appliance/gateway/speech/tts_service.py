@@ -1,16 +1,15 @@
 """`KokoroTTSService`: phrases in, 24 kHz speech out, through the engine link.
 
-Phrases come one by one from the `LLMTextProcessor` before it, so that a phrase is spoken while the
-next one is still being generated. An interruption closes the request, and the engine stops at its
-next chunk. When the engine is lost, a pre-synthesized hold message is played, and the current
-phrase is spoken once the engine is back.
+Phrases come one by one from the processor before it (phrase_aggregator.py), so that a phrase is
+spoken while the next one is still being generated. An interruption closes the request, and the
+engine stops at its next chunk. When the engine is lost, a pre-synthesized hold message is played,
+and the current phrase is spoken once the engine is back.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 
 from pipecat.frames.frames import (
@@ -22,12 +21,9 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import TTSService
-from pipecat.utils.text.base_text_aggregator import Aggregation, BaseTextAggregator, TextType
 
 from appliance.errors import EngineFailed
 from appliance.gateway.frames import PhraseBrokenFrame, PhraseRestartedFrame, ReplyEndFrame
-from appliance.gateway.speech.phrases import PhraseCutter
-from appliance.gateway.speech.unsplit_names import UnsplitNames
 from appliance.link.client import EngineClient, EngineLost, retry_until_back
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
 from appliance.settings import TTSConfig
@@ -191,36 +187,3 @@ class KokoroTTSService(TTSService):
                     self._hooks.failed(chunk.problem)
                     if self._hold_message:
                         yield self._hold_message
-
-
-class PhraseAggregator(BaseTextAggregator):
-    """Splits text into phrases for `LLMTextProcessor`, with a short first phrase per reply."""
-
-    def __init__(self, config: TTSConfig, names: UnsplitNames | None = None) -> None:
-        super().__init__(aggregation_type=TextType.SENTENCE)
-        self._new_cutter = functools.partial(PhraseCutter.of, config, names)
-        self._cutter = self._new_cutter()
-
-    @property
-    def text(self) -> Aggregation:
-        """The text that is not yet part of a phrase."""
-        return Aggregation(self._cutter.pending, TextType.SENTENCE)
-
-    async def aggregate(self, text: str) -> AsyncIterator[Aggregation]:
-        """Add a chunk of the reply; yield the phrases that are complete now."""
-        for phrase in self._cutter.feed(text):
-            yield Aggregation(phrase.strip(), TextType.SENTENCE)
-
-    async def flush(self) -> Aggregation | None:
-        """Return the remaining text of the reply, and prepare for the next reply."""
-        rest = "".join(self._cutter.flush()).strip()
-        self._cutter = self._new_cutter()
-        return Aggregation(rest, TextType.SENTENCE) if rest else None
-
-    async def handle_interruption(self) -> None:
-        """Drop the pending text."""
-        self._cutter = self._new_cutter()
-
-    async def reset(self) -> None:
-        """Drop the pending text."""
-        self._cutter = self._new_cutter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.errors import BadRequest
-from appliance.link.engine import LLMSession, Turn
+from appliance.link.engine import ChatMessage, LLMSession
 from tests.engines.llm.turns import reply
 
 
@@ -14,10 +14,15 @@ class LLMSessionContract:
 
     @pytest.mark.parametrize(
         "conversation",
-        [[], [Turn("system", "Hi.")], [Turn("assistant", "Hi.")], [Turn("user", utterance=99)]],
+        [
+            [],
+            [ChatMessage("system", "Hi.")],
+            [ChatMessage("assistant", "Hi.")],
+            [ChatMessage("user", utterance=99)],
+        ],
     )
     async def test_conversation_that_does_not_end_with_a_question_is_refused(
-        self, session: LLMSession, conversation: list[Turn]
+        self, session: LLMSession, conversation: list[ChatMessage]
     ) -> None:
         with pytest.raises(BadRequest):
             await reply(session, conversation)

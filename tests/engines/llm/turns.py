@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from appliance.link.engine import GenerateRequest, LLMSession, Result, Tool, Turn
+from appliance.link.engine import ChatMessage, GenerateRequest, LLMSession, Result, Tool
 
 MESSAGE_BYTES = 1280  # 40 ms of 16 kHz int16 audio
 
 
-def hear(session: LLMSession, utterance: int, pcm: bytes) -> Turn:
-    """Send a complete utterance in small messages, and return the turn that refers to it."""
+def hear(session: LLMSession, utterance: int, pcm: bytes) -> ChatMessage:
+    """Send a complete utterance in small messages, and return the message that refers to it."""
     session.begin(utterance)
     for start in range(0, len(pcm), MESSAGE_BYTES):
         session.add_audio(utterance, pcm[start : start + MESSAGE_BYTES])
     session.end(utterance)
-    return Turn("user", utterance=utterance)
+    return ChatMessage("user", utterance=utterance)
 
 
 async def reply(
     session: LLMSession,
-    conversation: Sequence[Turn],
+    conversation: Sequence[ChatMessage],
     max_tokens: int = 60,
     tools: Sequence[Tool] = (),
 ) -> tuple[str, Result]:

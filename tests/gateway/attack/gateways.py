@@ -18,9 +18,10 @@ import psutil
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidMessage, InvalidStatus
 
-from tests.gateway.conftest import TIMEOUT_SECONDS, TOKEN, SimulatedClient, free_port
 from tests.gateway.http.test_tokens import TokenFile
 from tests.gateway.requests import Answer, send
+from tests.gateway.running_gateway import TOKEN, free_port
+from tests.gateway.simulated_client import TIMEOUT_SECONDS, SimulatedClient
 from tests.tls.site import make_site
 
 ROOT = Path(__file__).parents[3]

@@ -22,7 +22,7 @@ from client import wire
 from client.wav import read_wav
 from tests.fakes.witness import HEARD_ALL, QUESTIONS, voice
 from tests.gateway.attack.gateways import GatewayProcess
-from tests.gateway.conftest import SimulatedClient
+from tests.gateway.simulated_client import SimulatedClient
 
 NAMES = ("ward-1", "ward-2")
 PROBES = ("/healthz", "/readyz", "/room")

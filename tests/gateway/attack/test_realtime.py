@@ -19,7 +19,7 @@ from appliance.gateway.http.gatekeeper import KEY_SUBPROTOCOL, REALTIME, SUBPROT
 from tests.gateway.attack.floods import PINGS, send_until_closed
 from tests.gateway.attack.gateways import GatewayProcess, Headers
 from tests.gateway.attack.referees import Court
-from tests.gateway.conftest import TIMEOUT_SECONDS
+from tests.gateway.simulated_client import TIMEOUT_SECONDS
 
 PATH = f"{REALTIME}?model=any"
 GUESSES = 200

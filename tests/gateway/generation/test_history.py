@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.gateway.generation.history import INTERRUPTED, Exchange, History, ToolCallRecord
-from appliance.link.engine import Turn, Utterance
+from appliance.link.engine import ChatMessage, Utterance
 
 BUDGET = 200
 
@@ -22,12 +22,15 @@ def utterance(seconds: float, number: int = 1) -> Utterance:
     return utterance
 
 
-def make_history(max_tokens: int = BUDGET, max_turns: int = 20, audio_turns: int = 1) -> History:
-    return History("Be kind.", max_tokens, max_turns, audio_turns)
+def make_history(max_tokens: int = BUDGET, max_messages: int = 20, audio_turns: int = 1) -> History:
+    return History("Be kind.", max_tokens, max_messages, audio_turns)
 
 
-def turns(history: History) -> list[tuple[str, str, bool]]:
-    return [(turn.role, turn.text, turn.utterance is not None) for turn in history.conversation()]
+def messages(history: History) -> list[tuple[str, str, bool]]:
+    return [
+        (message.role, message.text, message.utterance is not None)
+        for message in history.conversation()
+    ]
 
 
 def test_questions_are_audio_and_replies_are_the_text_that_was_heard() -> None:
@@ -36,7 +39,7 @@ def test_questions_are_audio_and_replies_are_the_text_that_was_heard() -> None:
     history.add_heard("Fine,")
     history.add_heard("thanks.")
     history.add(text="And you?")
-    assert turns(history) == [
+    assert messages(history) == [
         ("system", "Be kind.", False),
         ("user", "", True),
         ("assistant", "Fine, thanks.", False),
@@ -47,7 +50,7 @@ def test_questions_are_audio_and_replies_are_the_text_that_was_heard() -> None:
 def test_without_a_system_prompt_the_conversation_starts_with_the_user() -> None:
     history = History("", BUDGET, 20, 4)
     history.add(text="Hello.")
-    assert turns(history) == [("user", "Hello.", False)]
+    assert messages(history) == [("user", "Hello.", False)]
 
 
 def test_only_an_unanswered_question_can_be_removed() -> None:
@@ -66,7 +69,7 @@ def test_text_heard_before_the_first_question_is_the_greeting() -> None:
     history.add_heard("Welcome,")
     history.add_heard("caller.")
     history.add(text="Hello.")
-    assert turns(history)[1:] == [
+    assert messages(history)[1:] == [
         ("assistant", "Welcome, caller.", False),
         ("user", "Hello.", False),
     ]
@@ -78,10 +81,14 @@ def test_tool_calls_come_between_question_and_reply() -> None:
     exchange = history.add(text="How late is it?")
     exchange.tool_calls.append(ToolCallRecord("call"))
     history.add_heard("Just a moment.")  # while the tool runs
-    assert [turn.text for turn in history.prompt()[1:]] == ["How late is it?", "call", INTERRUPTED]
+    assert [message.text for message in history.prompt()[1:]] == [
+        "How late is it?",
+        "call",
+        INTERRUPTED,
+    ]
     exchange.tool_calls[0].result = "noon"
     history.add_heard("Noon.")
-    assert turns(history)[1:] == [
+    assert messages(history)[1:] == [
         ("user", "How late is it?", False),
         ("assistant", "call", False),
         ("tool", "noon", False),
@@ -96,7 +103,7 @@ def test_result_of_an_interrupted_call_is_kept() -> None:
         history.add(text="Order it.").tool_calls.append(ToolCallRecord("order", call_id=name))
     history.set_result("c1", "ordered")
     history.set_result("c3", "of a call that was forgotten")
-    results = [text for role, text, _ in turns(history) if role == "tool"]
+    results = [text for role, text, _ in messages(history) if role == "tool"]
     assert results == ["ordered", INTERRUPTED]
 
 
@@ -114,12 +121,12 @@ def test_trim_keeps_the_latest_questions_as_audio() -> None:
         history.add_heard("Yes.")
         history.set_transcript(history.exchanges[-1].utterances, f"question {number}")
     assert [freed.id for freed in history.trim()] == [1, 2]
-    questions = [(text, audio) for role, text, audio in turns(history) if role == "user"]
+    questions = [(text, audio) for role, text, audio in messages(history) if role == "user"]
     assert questions == [("question 1", False), ("question 2", False), ("", True), ("", True)]
 
 
 def test_one_trim_frees_enough_space_for_several_turns() -> None:
-    history = make_history(max_tokens=1000, max_turns=1000, audio_turns=4)
+    history = make_history(max_tokens=1000, max_messages=1000, audio_turns=4)
     trim_count = 0
     for number in range(1, 200):
         history.add("", utterance(4, number))
@@ -135,7 +142,7 @@ def test_question_in_parts_is_kept_as_its_parts_until_its_transcript_replaces_th
     history = make_history(max_tokens=200)
     parts = utterance(8, 1), utterance(8, 2)
     history.add("Listen:", *parts)
-    assert [(turn.text, turn.utterance) for turn in history.prompt()[1:]] == [
+    assert [(message.text, message.utterance) for message in history.prompt()[1:]] == [
         ("Listen:", 1),
         ("", 2),
     ]
@@ -144,7 +151,7 @@ def test_question_in_parts_is_kept_as_its_parts_until_its_transcript_replaces_th
     history.add_heard("Yes.")
     history.add("", utterance(20, 3))
     assert history.trim() == list(parts)
-    assert turns(history)[1] == ("user", "Listen: Is it so, or not?", False)
+    assert messages(history)[1] == ("user", "Listen: Is it so, or not?", False)
 
 
 def test_trim_replaces_audio_by_its_transcript() -> None:
@@ -155,7 +162,7 @@ def test_trim_replaces_audio_by_its_transcript() -> None:
     history.add("", second)
     history.set_transcript((first,), "Is it so?")
     assert history.trim() == [first]
-    assert turns(history)[1:] == [
+    assert messages(history)[1:] == [
         ("user", "Is it so?", False),
         ("assistant", "Yes.", False),
         ("user", "", True),
@@ -169,16 +176,16 @@ def test_trim_drops_an_exchange_whose_audio_has_no_transcript() -> None:
     history.add_heard("Yes.")
     history.add("", second)
     assert history.trim() == [first]
-    assert turns(history)[1:] == [("user", "", True)]
+    assert messages(history)[1:] == [("user", "", True)]
 
 
 def test_trim_drops_the_older_half_of_the_exchanges() -> None:
-    history = make_history(max_tokens=10_000, max_turns=8)
+    history = make_history(max_tokens=10_000, max_messages=8)
     for number in range(5):
         history.add(text=f"question {number}")
         history.add_heard("answer")
     history.trim()
-    kept = [text for role, text, _ in turns(history) if role == "user"]
+    kept = [text for role, text, _ in messages(history) if role == "user"]
     assert kept == ["question 3", "question 4"]
     assert history.trim() == []
 
@@ -208,14 +215,14 @@ def test_trim_keeps_the_last_question_even_if_it_exceeds_the_budget() -> None:
     history = make_history(max_tokens=10)
     history.add("", utterance(60))
     assert history.trim() == []
-    assert turns(history)[-1] == ("user", "", True)
+    assert messages(history)[-1] == ("user", "", True)
 
 
 class Conversation:
     """Uses a history as a session does, and collects the utterances freed by trim()."""
 
     def __init__(self, audio_turns: int) -> None:
-        self.history = make_history(max_turns=8, audio_turns=audio_turns)
+        self.history = make_history(max_messages=8, audio_turns=audio_turns)
         self.freed: list[Utterance] = []
         self.number = 0
 
@@ -229,12 +236,12 @@ class Conversation:
         self.history.add(text, *speech)
 
 
-def without_parts(turns: Sequence[Turn]) -> list[Turn]:
+def without_parts(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     """Return the turns without those that only continue a spoken question."""
     return [
-        turn
-        for number, turn in enumerate(turns)
-        if turn.text or turn.role != "user" or turns[number - 1].utterance is None
+        message
+        for number, message in enumerate(messages)
+        if message.text or message.role != "user" or messages[number - 1].utterance is None
     ]
 
 
@@ -283,14 +290,16 @@ def test_any_events_keep_roles_alternating_and_the_budget_and_reference_no_freed
                 assert [exchange.utterances for exchange in latest] == spoken
                 assert not history.exchanges or history.exchanges[-1] is previous_last
                 tokens = sum(exchange.tokens for exchange in history.exchanges)
-                turns = sum(exchange.turn_count for exchange in history.exchanges)
-                assert len(history.exchanges) <= 1 or (tokens <= BUDGET and turns <= 8)
-        roles = [turn.role for turn in without_parts(history.conversation())]
+                messages = sum(exchange.message_count for exchange in history.exchanges)
+                assert len(history.exchanges) <= 1 or (tokens <= BUDGET and messages <= 8)
+        roles = [message.role for message in without_parts(history.conversation())]
         assert roles[0] == "system"
         assert all(a != b for a, b in pairwise(roles))
-        referenced = {turn.utterance for turn in history.conversation()} - {None}
+        referenced = {message.utterance for message in history.conversation()} - {None}
         assert referenced.isdisjoint(freed.id for freed in conversation.freed)
-        assert all(turn.text or turn.utterance is not None for turn in history.conversation())
+        assert all(
+            message.text or message.utterance is not None for message in history.conversation()
+        )
     assert len(conversation.freed) == len(set(conversation.freed))
 
 

@@ -35,11 +35,11 @@ from appliance.errors import EngineFailed
 from appliance.gateway.frames import SpeechPausedFrame
 from appliance.gateway.generation.history import ToolCallRecord
 from appliance.gateway.generation.llm_service import CANNOT_REPLY, UltravoxWithContextService
-from appliance.gateway.generation.reply import TurnCallbacks
 from appliance.gateway.generation.speculation import Speculator
+from appliance.gateway.generation.turn_callbacks import TurnCallbacks
 from appliance.gateway.session_set import SessionSet
 from appliance.link.client import EngineClient
-from appliance.link.engine import Result, ToolCall, Turn
+from appliance.link.engine import ChatMessage, Result, ToolCall
 from appliance.settings import LLMConfig, TTSConfig
 from tests.fakes import InstantLLMEngine, tone
 from tests.link.contract import linked
@@ -60,10 +60,10 @@ class EventLog:
             on_speech_started=lambda ago: self.events.append("speech_started"),
             on_speech_stopped=lambda ago: self.events.append("speech_stopped"),
             on_turn_submitted=self._submitted,
-            on_asked=lambda _response_id: None,
+            on_response_begun=lambda _response_id: None,
             on_first_token=lambda: self.events.append("first_token"),
             on_tool_call=lambda outcome: self.events.append(f"tool_call {outcome}"),
-            on_client_silent=lambda: self.events.append("client_silent"),
+            on_client_tool_timed_out=lambda: self.events.append("client_silent"),
             on_generated=self._generated,
             on_hang_up=lambda speaking: self.events.append(f"hang_up {speaking}"),
             on_transcript=lambda text: self.events.append(f"transcript {text}"),
@@ -238,7 +238,7 @@ async def test_engine_keeps_the_parts_of_a_question_and_drops_what_had_no_words(
 ) -> None:
     utterances_held: list[set[int]] = []
 
-    def reply(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
+    def reply(conversation: Sequence[ChatMessage], heard: dict[int, bytes]) -> str:
         utterances_held.append(set(heard))
         return "Yes."
 
@@ -261,7 +261,7 @@ async def test_engine_drops_speech_that_belongs_to_no_turn(
 ) -> None:
     utterances_held: list[set[int]] = []
 
-    def reply(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
+    def reply(conversation: Sequence[ChatMessage], heard: dict[int, bytes]) -> str:
         utterances_held.append(set(heard))
         return "Yes."
 
@@ -286,7 +286,7 @@ async def test_cough_during_a_reply_restarts_the_reply_but_not_its_tool_call(
         runs.append("ordered")
         await params.result_callback("It comes at eight.")
 
-    def reply(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str | ToolCall:
+    def reply(conversation: Sequence[ChatMessage], heard: dict[int, bytes]) -> str | ToolCall:
         roles.append([turn.role for turn in conversation[1:]])
         engine.pause_seconds = 600 if len(roles) == 2 else 0
         return ToolCall("order") if len(roles) == 1 else "At eight."

@@ -13,7 +13,7 @@ from appliance.gateway.generation.history import Exchange, History
 from appliance.gateway.generation.prefetch import Prefetcher, SpeechPrefill
 from appliance.gateway.generation.utterances import UtteranceCollector
 from appliance.link.client import EngineClient
-from appliance.link.engine import Tool, Turn, Utterance
+from appliance.link.engine import ChatMessage, Tool, Utterance
 from tests.fakes import InstantLLMEngine, InstantLLMSession, tone
 from tests.link.contract import linked, utterance
 
@@ -59,7 +59,7 @@ class Conversation:
                 await asyncio.sleep(0.01)
 
 
-def summary(turns: Iterable[Turn]) -> list[tuple[str, str, bool]]:
+def summary(turns: Iterable[ChatMessage]) -> list[tuple[str, str, bool]]:
     """Return (role, text, is audio) for each turn."""
     return [(turn.role, turn.text, turn.utterance is not None) for turn in turns]
 
@@ -272,6 +272,6 @@ async def test_engine_prefills_an_utterance_that_still_grows(conversation: Conve
     growing = Utterance(7)
     growing.pcm += tone(0.5, rate=16_000)
     conversation.client.add(growing)
-    conversation.prefetcher.prefill(Turn("user", utterance=7))
+    conversation.prefetcher.prefill(ChatMessage("user", utterance=7))
     await conversation.until(lambda: conversation.engine.prefilled)
     assert [turn.role for turn in conversation.engine.prefilled[0]] == ["system", "user"]

@@ -28,23 +28,20 @@ from appliance.gateway.generation.speculation import (
 from appliance.gateway.metrics import SPECULATION_OUTCOMES
 from appliance.gateway.session_set import SessionSet
 from appliance.link.client import EngineClient
-from appliance.link.engine import Chunk, GenerateRequest, Result, ToolCall, Turn, Utterance
+from appliance.link.engine import ChatMessage, Chunk, GenerateRequest, Result, ToolCall, Utterance
 from appliance.settings import TTSConfig
 from tests.fakes.audio import contains, middle_of
-from tests.gateway.conftest import (
-    MakeGateway,
-    RunningGateway,
-    ScriptedLLM,
-    SimulatedClient,
-    Speak,
-)
+from tests.gateway.espeak import Speak
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway, RunningGateway
+from tests.gateway.simulated_client import SimulatedClient
 
 QUESTION = "What is the capital of France?"
 FOLLOW_UP = "How many people live in that city?"
 
 
 def request(number: int) -> GenerateRequest:
-    return GenerateRequest((Turn("user", utterance=number),), 100, 0.0)
+    return GenerateRequest((ChatMessage("user", utterance=number),), 100, 0.0)
 
 
 # The state machine

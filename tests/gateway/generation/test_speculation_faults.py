@@ -43,7 +43,7 @@ from appliance.gateway.generation.llm_service import UltravoxWithContextService
 from appliance.gateway.generation.speculation import Speculator
 from appliance.gateway.session_set import SessionSet
 from appliance.link.client import EngineClient
-from appliance.link.engine import ToolCall, Turn
+from appliance.link.engine import ChatMessage, ToolCall
 from appliance.link.protocol import HealthReport
 from appliance.link.server import AnyEngine, serve_link
 from appliance.settings import LLMConfig, TTSConfig
@@ -64,7 +64,7 @@ STEPS = st.lists(
 )
 
 
-def reply(conversation: Sequence[Turn], heard: dict[int, bytes]) -> str:
+def reply(conversation: Sequence[ChatMessage], heard: dict[int, bytes]) -> str:
     """Return a reply of several phrases that names the question it belongs to."""
     audio, text = len(question_audio(conversation, heard)), conversation[-1].text
     return f"Number {len(conversation)} is it. You said {text!r} and {audio} bytes. Goodbye."
@@ -125,7 +125,7 @@ class FaultyEngines:
         self._folder = folder
         self._serving: dict[str, contextlib.AsyncExitStack] = {}
 
-    def _reply(self, conversation: Sequence[Turn], heard: dict[int, bytes]) -> Reply:
+    def _reply(self, conversation: Sequence[ChatMessage], heard: dict[int, bytes]) -> Reply:
         if conversation[-1].role == "tool":
             return "It is ordered. Goodbye."
         return ToolCall("order") if self.calls_tools else reply(conversation, heard)

@@ -21,7 +21,8 @@ from appliance.gateway.generation.reply import MAX_TOOL_CALLS, TOOL_CALL_FAILED_
 from appliance.gateway.generation.tool_result import FAILED, TIMED_OUT
 from appliance.link.engine import ToolCall
 from appliance.settings import LLMConfig, PathsConfig, Settings
-from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, gatekeeper_of
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway, RunningGateway, gatekeeper_of
 
 Offer = Callable[[Callable[..., Awaitable[None]]], dict[str, dict[str, Any]]]
 PAGE = Path(__file__).parents[3] / "docs" / "tools.md"

@@ -14,7 +14,9 @@ from websockets.frames import Frame, Opcode
 
 from appliance.gateway.websocket import BoundedWebSocket
 from client import wire
-from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, SimulatedClient
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway, RunningGateway
+from tests.gateway.simulated_client import SimulatedClient
 
 Result = TypeVar("Result")
 KERNEL_BYTES = 8_192  # so that the rest waits in the gateway

@@ -14,9 +14,9 @@ from appliance.access import signed
 from appliance.access.presented import COOKIE_NAME
 from appliance.gateway.http.gatekeeper import Gatekeeper
 from appliance.settings import GatewayConfig
-from tests.gateway.conftest import TOKEN, MakeGateway, RunningGateway
 from tests.gateway.http.test_tokens import TokenFile, audit, call, tokens
 from tests.gateway.requests import Answer, send
+from tests.gateway.running_gateway import TOKEN, MakeGateway, RunningGateway
 from tests.gateway.test_server import connect_refused
 
 __all__ = ["tokens"]  # a fixture

@@ -14,8 +14,8 @@ from websockets.exceptions import InvalidStatus
 from appliance import run_folder
 from appliance.errors import SocketTaken
 from appliance.processes import GATEWAY, socket_path
-from tests.gateway.conftest import TOKEN, MakeGateway, RunningGateway, free_port
 from tests.gateway.requests import send
+from tests.gateway.running_gateway import TOKEN, MakeGateway, RunningGateway, free_port
 
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 

@@ -14,7 +14,9 @@ import pytest
 
 from appliance.web import server as web
 from appliance.web.limits import MAX_HEAD_BYTES, MAX_LINE_BYTES
-from tests.gateway.conftest import TIMEOUT_SECONDS, MakeGateway, RunningGateway, trusting
+from tests.gateway.certificates import trusting
+from tests.gateway.running_gateway import MakeGateway, RunningGateway
+from tests.gateway.simulated_client import TIMEOUT_SECONDS
 
 # What the kernel holds of data that is not read: send and receive buffer of a connection.
 KERNEL_BYTES = 16 << 20

@@ -24,7 +24,7 @@ from appliance.tls.serving import ServerCertificate
 from client.call import connect_once
 from client.config import Config
 from client.errors import CannotConnect
-from tests.gateway.conftest import TOKEN, MakeGateway, RunningGateway
+from tests.gateway.running_gateway import TOKEN, MakeGateway, RunningGateway
 from tests.tls.site import Site, make_site, now
 
 

@@ -21,14 +21,10 @@ from appliance.errors import BadSetting
 from appliance.gateway.http.gatekeeper import Gatekeeper
 from appliance.gateway.metrics import WEAKNESSES
 from appliance.settings import GatewayConfig
-from tests.gateway.conftest import (
-    TOKEN,
-    MakeGateway,
-    RunningGateway,
-    SimulatedClient,
-    captured_log,
-)
+from tests.gateway.captured_log import captured_log
 from tests.gateway.requests import send
+from tests.gateway.running_gateway import TOKEN, MakeGateway, RunningGateway
+from tests.gateway.simulated_client import SimulatedClient
 from tests.gateway.test_server import connect_refused
 
 

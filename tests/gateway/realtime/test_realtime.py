@@ -23,15 +23,11 @@ from appliance.gateway.generation.llm_service import CANNOT_REPLY
 from appliance.gateway.generation.tool_result import TIMED_OUT
 from appliance.gateway.http.gatekeeper import KEY_SUBPROTOCOL, SUBPROTOCOL
 from appliance.link.engine import ToolCall
-from tests.gateway.conftest import (
-    TIMEOUT_SECONDS,
-    TOKEN,
-    MakeGateway,
-    RunningGateway,
-    ScriptedLLM,
-    Speak,
-)
+from tests.gateway.espeak import Speak
+from tests.gateway.fake_engines import ScriptedLLM
 from tests.gateway.requests import send as send_request
+from tests.gateway.running_gateway import TOKEN, MakeGateway, RunningGateway
+from tests.gateway.simulated_client import TIMEOUT_SECONDS
 
 PIECE = 1920  # 40 ms of 24 kHz PCM
 LONG_REPLY = "This is a long story about a king. " * 12

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from pathlib import Path
 
 from appliance.errors import EventRefused
-from appliance.gateway.realtime import items, questions, server_events, state
+from appliance.gateway.realtime import (
+    conversation,
+    questions,
+    responses,
+    server_events,
+    state,
+    user_input,
+)
 from appliance.gateway.realtime.client_events import DECODERS
 from appliance.gateway.realtime.config import FIELDS, INPUT_FIELDS, OUTPUT_FIELDS
 from tests.gateway.test_client_protocol_document import code, errors_of_type, section, table
@@ -22,8 +29,8 @@ def test_events_that_clients_may_send_are_documented() -> None:
 
 def test_events_that_the_gateway_sends_are_documented() -> None:
     documented = {name for row in table("Events from the gateway") for name in names(row[0])}
-    sources = [state.__file__, server_events.__file__]
-    text = "".join(Path(path).read_text(encoding="utf-8") for path in sources)
+    modules = (conversation, responses, server_events, state, user_input)
+    text = "".join(map(inspect.getsource, modules))
     sent = set(
         re.findall(r'"((?:session|response|conversation\.item|error)(?:[.a-z_]*\.[a-z]+))"', text)
     )
@@ -35,7 +42,7 @@ def test_events_that_the_gateway_sends_are_documented() -> None:
 def test_every_refusal_of_an_event_is_documented() -> None:
     documented = {code(row[0]) for row in table("Errors of events")}
     assert documented == {error.reason for error in errors_of_type(EventRefused)}
-    assert f"more than {items.MAX_ITEMS}" in section("Errors of events")
+    assert f"more than {conversation.MAX_ITEMS}" in section("Errors of events")
     milliseconds = 1000 * questions.MIN_COMMIT_BYTES // questions.BYTES_PER_SECOND
     assert f"less than {milliseconds} ms" in section("Errors of events")
 

@@ -171,14 +171,14 @@ class Conversations(RuleBasedStateMachine):
             case ClientToolResultFrame():
                 self.returned = self.returned or command.call_id == self.waiting
             case ClientQuestionFrame():
-                self.state.asked(command.response_id)
+                self.state.responses.response_begun(command.response_id)
                 self.begin(steps)
                 self.asked[command.response_id] = self.number
             case ClientGreetingFrame():
-                self.state.asked(command.response_id)
+                self.state.responses.response_begun(command.response_id)
                 self.output.extend([("phrase", GREETING), ("audio", GREETING), ("end", GREETING)])
             case ClientReplyFrame():
-                self.state.asked(command.response_id)
+                self.state.responses.response_begun(command.response_id)
                 if self.waiting and self.returned:
                     self.waiting = ""
                 elif not self.reply:
@@ -190,7 +190,7 @@ class Conversations(RuleBasedStateMachine):
             return
         step = self.reply.popleft()
         if step == "failure":
-            self.state.reply_failed("engine_failed")
+            self.state.responses.reply_failed("engine_failed")
             self.reply = deque(["end"])
         elif step == "call":
             self.calls += 1
@@ -203,7 +203,7 @@ class Conversations(RuleBasedStateMachine):
     @rule()
     def waits_no_longer(self) -> None:
         if not self.returned:
-            self.receive(self.state.tool_timed_out())
+            self.receive(self.state.responses.tool_timed_out())
             self.waiting = ""
         else:  # the client asks for nothing
             self.waiting = ""
@@ -214,7 +214,7 @@ class Conversations(RuleBasedStateMachine):
         if not self.speaking:
             self.speaking = True
             self.interrupt()
-            self.receive(self.state.user_started())
+            self.receive(self.state.user_input.speech_started())
 
     @precondition(lambda self: self.speaking and self.reported)
     @rule(steps=st.lists(st.sampled_from(["phrase", "audio", "call"]), max_size=5))
@@ -229,23 +229,23 @@ class Conversations(RuleBasedStateMachine):
     def plays(self, stray: bool) -> None:
         step, number = self.output.popleft()
         if step == "interruption":
-            self.receive(self.state.reply_ended(True, ""))
+            self.receive(self.state.responses.reply_ended(True, ""))
             if number:
-                self.state.stopped(number)
+                self.state.responses.stopped(number)
             if stray:
                 self.play(self.number)
         elif step == "phrase":
-            self.receive(self.state.phrase("Some words."))
+            self.receive(self.state.responses.phrase("Some words."))
         elif step == "audio":
             self.play(number)
         elif step == "hold":  # "One moment, please."
-            self.receive(self.state.phrase("One moment."))
+            self.receive(self.state.responses.phrase("One moment."))
             self.play(number)
-            self.receive(self.state.notice_ended())
+            self.receive(self.state.responses.notice_ended())
         elif step == "end":
-            self.receive(self.state.reply_ended(False, "Some words."))
+            self.receive(self.state.responses.reply_ended(False, "Some words."))
         else:
-            answers = self.state.tool_called(step, "door", "{}")
+            answers = self.state.responses.tool_called(step, "door", "{}")
             self.receive(answers)
             assert not answers or number > self.silenced, "called although it was stopped"
 
@@ -256,7 +256,7 @@ class Conversations(RuleBasedStateMachine):
             self.output.popleft()
 
     def play(self, number: int) -> None:
-        answers = self.state.audio(bytes(SAMPLE * number))
+        answers = self.state.responses.audio(bytes(SAMPLE * number))
         if not answers:
             return
         self.receive(answers)

@@ -17,7 +17,7 @@ from appliance.gateway.frames import (
 from appliance.gateway.realtime import client_events as events
 from appliance.gateway.realtime.client_events import RefusedEvent, decode
 from appliance.gateway.realtime.config import SessionConfig
-from appliance.gateway.realtime.items import MAX_ITEMS
+from appliance.gateway.realtime.conversation import MAX_ITEMS
 from appliance.gateway.realtime.state import RealtimeState
 
 SECOND = bytes(32_000)  # of 16 kHz PCM
@@ -69,7 +69,7 @@ def command_id(command: Frame | None) -> str:
 
 def begin(session: RealtimeState, command: Frame | None) -> list[dict[str, Any]]:
     """Let the pipeline begin what was asked for. Return the events of that."""
-    session.asked(command_id(command))
+    session.responses.response_begun(command_id(command))
     return session.reply_started(False) if isinstance(command, ClientQuestionFrame) else []
 
 
@@ -91,23 +91,23 @@ def test_typed_questions_are_asked_together() -> None:
     }
     assert begin(session, command) == []
     assert refusal(session, "response.create") == "conversation_already_has_active_response"
-    assert types(session.reply_ended(False, "")) == ["response.done"]
+    assert types(session.responses.reply_ended(False, "")) == ["response.done"]
     assert refusal(session, "response.create") == "nothing_to_answer"
 
 
 def test_reply_is_reported_in_order() -> None:
     session = state()
     session.reply_started(False)
-    assert types(session.phrase("Hello there.")) == [
+    assert types(session.responses.phrase("Hello there.")) == [
         "response.output_item.added",
         "conversation.item.added",
         "response.content_part.added",
         "response.output_audio_transcript.delta",
     ]
-    assert types(session.audio(b"\x01\x00")) == ["response.output_audio.delta"]
-    (delta,) = session.phrase("How are you?")
+    assert types(session.responses.audio(b"\x01\x00")) == ["response.output_audio.delta"]
+    (delta,) = session.responses.phrase("How are you?")
     assert delta["delta"] == " How are you?"
-    *_, done = session.reply_ended(False, "Hello there. How are you?")
+    *_, done = session.responses.reply_ended(False, "Hello there. How are you?")
     assert done["response"]["status"] == "completed"
     (item,) = done["response"]["output"]
     assert item["content"][0]["transcript"] == "Hello there. How are you?"
@@ -116,9 +116,9 @@ def test_reply_is_reported_in_order() -> None:
 def test_interrupted_reply_has_what_was_heard() -> None:
     session = state()
     session.reply_started(False)
-    session.phrase("One two three.")
-    session.audio(b"\x01\x00")
-    *_, done = session.reply_ended(True, "One")
+    session.responses.phrase("One two three.")
+    session.responses.audio(b"\x01\x00")
+    *_, done = session.responses.reply_ended(True, "One")
     assert done["response"]["status_details"] == {"type": "cancelled", "reason": "turn_detected"}
     assert done["response"]["output"][0]["status"] == "incomplete"
     assert done["response"]["output"][0]["content"][0]["transcript"] == "One"
@@ -127,19 +127,19 @@ def test_interrupted_reply_has_what_was_heard() -> None:
 def test_cancel_ends_the_response_at_once_and_its_late_audio_is_dropped() -> None:
     session = state()
     session.reply_started(False)
-    session.phrase("One two three.")
+    session.responses.phrase("One two three.")
     kinds, command = send(session, "response.cancel")
     assert kinds[-1] == "response.done"
     assert content(command) == {"number": 1}
-    assert session.audio(b"\x01\x00") == session.phrase("four") == []
+    assert session.responses.audio(b"\x01\x00") == session.responses.phrase("four") == []
     type_text(session, "Next.")
     command = send(session, "response.create")[1]
-    assert session.phrase("five") == []
-    assert session.reply_ended(True, "One") == []  # the report of the cancelled one
-    session.stopped(1)
+    assert session.responses.phrase("five") == []
+    assert session.responses.reply_ended(True, "One") == []  # the report of the cancelled one
+    session.responses.stopped(1)
     assert begin(session, command) == []
-    assert session.phrase("Yes.")
-    assert types(session.reply_ended(False, "Yes."))[-1] == "response.done"
+    assert session.responses.phrase("Yes.")
+    assert types(session.responses.reply_ended(False, "Yes."))[-1] == "response.done"
 
 
 def test_a_reply_cancelled_before_it_begins_is_never_shown() -> None:
@@ -147,21 +147,26 @@ def test_a_reply_cancelled_before_it_begins_is_never_shown() -> None:
     type_text(session, "A story.")
     command = send(session, "response.create")[1]
     send(session, "response.cancel")
-    assert begin(session, command) == session.phrase("One") == session.audio(b"\x01\x00") == []
-    assert session.reply_ended(True, "") == []
-    session.stopped(1)
-    assert session.audio(b"\x01\x00") == []
+    assert (
+        begin(session, command)
+        == session.responses.phrase("One")
+        == session.responses.audio(b"\x01\x00")
+        == []
+    )
+    assert session.responses.reply_ended(True, "") == []
+    session.responses.stopped(1)
+    assert session.responses.audio(b"\x01\x00") == []
 
 
 def test_a_stop_lasts_until_it_was_executed_although_the_user_interrupts_meanwhile() -> None:
     session = state()
     session.reply_started(False)
     send(session, "response.cancel")
-    session.user_started()
-    assert session.reply_ended(True, "") == []  # by the user
+    session.user_input.speech_started()
+    assert session.responses.reply_ended(True, "") == []  # by the user
     assert session.reply_started(False) == []  # of something that the stop will end
-    assert session.reply_ended(True, "") == []
-    session.stopped(1)
+    assert session.responses.reply_ended(True, "") == []
+    session.responses.stopped(1)
     assert types(session.reply_started(False)) == ["response.created"]
 
 
@@ -169,33 +174,33 @@ def test_an_interruption_before_a_question_does_not_end_its_response() -> None:
     session = state()
     type_text(session, "A story.")
     command = send(session, "response.create")[1]
-    assert session.reply_ended(True, "") == []  # a user began to speak just before
+    assert session.responses.reply_ended(True, "") == []  # a user began to speak just before
     begin(session, command)
-    assert types(session.reply_ended(True, "")) == ["response.done"]
+    assert types(session.responses.reply_ended(True, "")) == ["response.done"]
 
 
 def test_audio_after_an_interruption_opens_no_response() -> None:
     session = state()
     session.reply_started(False)
-    session.phrase("One two three.")
-    session.audio(b"\x01\x00")
-    session.reply_ended(True, "One")
-    assert session.audio(b"\x01\x00") == []
-    assert "response.created" in types(session.phrase("One moment."))
-    assert types(session.audio(b"\x01\x00")) == ["response.output_audio.delta"]
+    session.responses.phrase("One two three.")
+    session.responses.audio(b"\x01\x00")
+    session.responses.reply_ended(True, "One")
+    assert session.responses.audio(b"\x01\x00") == []
+    assert "response.created" in types(session.responses.phrase("One moment."))
+    assert types(session.responses.audio(b"\x01\x00")) == ["response.output_audio.delta"]
 
 
 def test_truncating_the_message_in_progress_stops_it() -> None:
     session = state()
     session.reply_started(False)
-    item_id = session.phrase("One two three.")[0]["item"]["id"]
-    session.audio(bytes(48_000))
+    item_id = session.responses.phrase("One two three.")[0]["item"]["id"]
+    session.responses.audio(bytes(48_000))
     answers, command = session.handle(events.ItemTruncate(item_id, 0, 400))
     assert types(answers)[-2:] == ["response.done", "conversation.item.truncated"]
     details = answers[-2]["response"]["status_details"]
     assert details == {"type": "cancelled", "reason": "client_cancelled"}
     assert content(command) == {"number": 1}
-    assert session.audio(b"\x01\x00") == []
+    assert session.responses.audio(b"\x01\x00") == []
 
 
 def test_cancel_without_a_response_is_refused() -> None:
@@ -208,14 +213,14 @@ def test_cancel_without_a_response_is_refused() -> None:
 def test_spoken_question() -> None:
     session = state()
     session.append(SECOND)
-    (started,) = session.user_started()
+    (started,) = session.user_input.speech_started()
     assert started["audio_start_ms"] == 1000
     session.append(SECOND)
-    stopped, committed, added, done = session.user_stopped()
+    stopped, committed, added, done = session.user_input.speech_stopped()
     assert stopped["audio_end_ms"] == 2000
     ids = {stopped["item_id"], committed["item_id"], added["item"]["id"], done["item"]["id"]}
     assert ids == {started["item_id"]}
-    (words,) = session.transcribed("Hello.")
+    (words,) = session.user_input.transcribed("Hello.")
     assert words["item_id"] == started["item_id"]
     assert words["usage"] == {"type": "duration", "seconds": 1.0}
     retrieved, _ = session.handle(events.ItemRetrieve(started["item_id"]))
@@ -224,7 +229,7 @@ def test_spoken_question() -> None:
 
 def test_the_question_is_complete_before_its_response_begins() -> None:
     session = state()
-    session.user_started()
+    session.user_input.speech_started()
     assert types(session.reply_started(True)) == [
         "input_audio_buffer.speech_stopped",
         "input_audio_buffer.committed",
@@ -232,7 +237,7 @@ def test_the_question_is_complete_before_its_response_begins() -> None:
         "conversation.item.done",
         "response.created",
     ]
-    assert session.user_stopped() == []
+    assert session.user_input.speech_stopped() == []
 
 
 def test_manual_mode_keeps_the_audio_until_it_is_committed() -> None:
@@ -288,10 +293,10 @@ def test_truncate_is_for_what_the_bot_said() -> None:
     fields = {"content_index": 0, "audio_end_ms": 120}
     assert refusal(session, "conversation.item.truncate", item_id=question, **fields)
     begin(session, send(session, "response.create")[1])
-    item = session.phrase("Yes.")[0]["item"]["id"]
-    session.audio(bytes(48 * 200))  # 0.1 s
-    session.audio(bytes(48 * 49))  # 24.5 ms
-    session.reply_ended(False, "Yes.")
+    item = session.responses.phrase("Yes.")[0]["item"]["id"]
+    session.responses.audio(bytes(48 * 200))  # 0.1 s
+    session.responses.audio(bytes(48 * 49))  # 24.5 ms
+    session.responses.reply_ended(False, "Yes.")
     kinds, command = send(session, "conversation.item.truncate", item_id=item, **fields)
     assert (kinds, command) == (["conversation.item.truncated"], None)
 
@@ -304,13 +309,15 @@ def test_a_part_that_was_not_sent_cannot_be_truncated(
 ) -> None:
     session = state()
     session.reply_started(False)
-    item = session.phrase("Yes.")[0]["item"]["id"]
-    session.audio(bytes(48 * 125))
+    item = session.responses.phrase("Yes.")[0]["item"]["id"]
+    session.responses.audio(bytes(48 * 125))
     event = events.ItemTruncate(item, content_index, audio_end_ms)
     with pytest.raises(RefusedEvent) as refused:
         session.handle(event)
     assert (refused.value.problem.reason, refused.value.param) == ("invalid_value", param)
-    assert types(session.audio(b"\x01\x00")) == ["response.output_audio.delta"]  # it goes on
+    assert types(session.responses.audio(b"\x01\x00")) == [
+        "response.output_audio.delta"
+    ]  # it goes on
 
 
 def test_greeting_is_said_once_when_asked_for() -> None:
@@ -320,8 +327,8 @@ def test_greeting_is_said_once_when_asked_for() -> None:
     assert isinstance(command, ClientGreetingFrame)
     assert command.response_id == "resp_n_1"
     begin(session, command)
-    session.phrase("Good morning.")
-    assert types(session.reply_ended(False, "Good morning."))[-1] == "response.done"
+    session.responses.phrase("Good morning.")
+    assert types(session.responses.reply_ended(False, "Good morning."))[-1] == "response.done"
     assert refusal(session, "response.create") == "nothing_to_answer"
     assert not session.greets()
 
@@ -334,30 +341,32 @@ def test_greeting_is_said_when_the_microphone_opens() -> None:
 
 def test_what_nobody_asked_for_is_a_response_of_its_own() -> None:
     session = state()
-    assert types(session.phrase("One moment."))[0] == "response.created"
-    assert types(session.notice_ended())[-1] == "response.done"
+    assert types(session.responses.phrase("One moment."))[0] == "response.created"
+    assert types(session.responses.notice_ended())[-1] == "response.done"
     session.reply_started(False)
-    session.phrase("A reply after a hold message.")
-    assert session.notice_ended() == []
+    session.responses.phrase("A reply after a hold message.")
+    assert session.responses.notice_ended() == []
 
 
 def test_failed_reply_says_so() -> None:
     session = state()
     session.reply_started(False)
-    session.reply_failed("engine_failed")
-    (done,) = session.reply_ended(False, "")
+    session.responses.reply_failed("engine_failed")
+    (done,) = session.responses.reply_ended(False, "")
     assert done["response"]["status"] == "failed"
     assert done["response"]["status_details"]["error"]["code"] == "engine_failed"
 
 
 def test_without_transcripts_no_words_are_sent() -> None:
     session = state(transcripts=False)
-    session.user_started()
-    session.user_stopped()
-    assert session.transcribed("secret") == []
+    session.user_input.speech_started()
+    session.user_input.speech_stopped()
+    assert session.user_input.transcribed("secret") == []
     session.reply_started(False)
-    assert session.phrase("secret") == []
-    shown = json.dumps([session.audio(b"\x01\x00"), session.reply_ended(True, "secret")])
+    assert session.responses.phrase("secret") == []
+    shown = json.dumps(
+        [session.responses.audio(b"\x01\x00"), session.responses.reply_ended(True, "secret")]
+    )
     assert "secret" not in shown
 
 
@@ -386,7 +395,7 @@ def called(**more: Any) -> RealtimeState:
     session = state(client_settings=True, **more)
     type_text(session, "Is the door open?")
     begin(session, send(session, "response.create")[1])
-    session.tool_called("c1", "door", '{"number": 1}')
+    session.responses.tool_called("c1", "door", '{"number": 1}')
     return session
 
 
@@ -399,7 +408,7 @@ def test_the_voice_is_chosen_before_the_bot_speaks() -> None:
         "tools": (),
     }
     session.reply_started(False)
-    session.audio(b"\x01\x00")
+    session.responses.audio(b"\x01\x00")
     back = update(audio={"output": {"voice": "v"}})
     assert refusal(session, "session.update", **back) == "cannot_update_voice"
     unknown = update(audio={"output": {"voice": "alloy"}})
@@ -424,8 +433,8 @@ def test_tools_are_passed_on_and_withdrawn() -> None:
 def test_a_call_ends_the_response_and_its_output_begins_the_next() -> None:
     session = state(client_settings=True)
     session.reply_started(False)
-    session.phrase("Let me see.")
-    answers = session.tool_called("c1", "door", '{"number": 1}')
+    session.responses.phrase("Let me see.")
+    answers = session.responses.tool_called("c1", "door", '{"number": 1}')
     assert types(answers) == [
         "response.output_audio.done",
         "response.output_audio_transcript.done",
@@ -466,21 +475,24 @@ def test_a_call_ends_the_response_and_its_output_begins_the_next() -> None:
     assert kinds == ["response.created"]
     assert isinstance(command, ClientReplyFrame)
     begin(session, command)
-    session.phrase("It is open.")
-    assert types(session.reply_ended(False, "Let me see. It is open."))[-1] == "response.done"
+    session.responses.phrase("It is open.")
+    assert (
+        types(session.responses.reply_ended(False, "Let me see. It is open."))[-1]
+        == "response.done"
+    )
     assert refusal(session, "response.create") == "nothing_to_answer"
 
 
 def test_what_was_said_before_a_call_is_not_part_of_the_response_after_it() -> None:
     session = state(client_settings=True)
     session.reply_started(False)
-    session.phrase("Let me see.")
-    session.phrase("One moment.")
-    session.tool_called("c1", "door", "{}")
+    session.responses.phrase("Let me see.")
+    session.responses.phrase("One moment.")
+    session.responses.tool_called("c1", "door", "{}")
     send(session, "conversation.item.create", **output("c1", "open"))
-    session.asked(command_id(send(session, "response.create")[1]))
-    session.phrase("It is open.")
-    *_, done = session.reply_ended(True, "Let me see. One moment. It is")
+    session.responses.response_begun(command_id(send(session, "response.create")[1]))
+    session.responses.phrase("It is open.")
+    *_, done = session.responses.reply_ended(True, "Let me see. One moment. It is")
     assert done["response"]["output"][0]["content"][0]["transcript"] == "It is"
 
 
@@ -494,21 +506,21 @@ def test_an_output_is_taken_once_and_only_for_a_call() -> None:
 
 def test_after_a_timeout_the_reply_goes_on_and_the_output_is_refused() -> None:
     session = called()
-    assert types(session.tool_timed_out()) == ["response.created"]
+    assert types(session.responses.tool_timed_out()) == ["response.created"]
     reason = refusal(session, "conversation.item.create", **output("c1", "open"))
     assert reason == "function_call_not_found"
 
 
 def test_the_output_of_an_interrupted_call_is_kept() -> None:
     session = called()
-    session.user_started()
-    assert session.reply_ended(True, "") == []
+    session.user_input.speech_started()
+    assert session.responses.reply_ended(True, "") == []
     command = send(session, "conversation.item.create", **output("c1", "open"))[1]
     assert content(command) == {"call_id": "c1", "text": "open"}
     command = send(session, "response.create")[1]
     assert isinstance(command, ClientReplyFrame)  # the pipeline decides what follows
     begin(session, command)
-    assert types(session.reply_ended(False, "")) == ["response.done"]
+    assert types(session.responses.reply_ended(False, "")) == ["response.done"]
 
 
 def test_a_question_interrupts_the_reply_that_waits() -> None:
@@ -518,11 +530,11 @@ def test_a_question_interrupts_the_reply_that_waits() -> None:
     command = send(session, "response.create")[1]
     assert isinstance(command, ClientQuestionFrame)
     assert (command.text, command.stop) == ("And the window?", 1)
-    assert session.reply_ended(True, "") == []  # the report of the interrupted one
-    session.stopped(1)
+    assert session.responses.reply_ended(True, "") == []  # the report of the interrupted one
+    session.responses.stopped(1)
     begin(session, command)
-    session.phrase("It is shut.")
-    assert types(session.reply_ended(False, "It is shut."))[-1] == "response.done"
+    session.responses.phrase("It is shut.")
+    assert types(session.responses.reply_ended(False, "It is shut."))[-1] == "response.done"
     assert refusal(session, "response.create") == "nothing_to_answer"
 
 
@@ -530,7 +542,7 @@ def test_a_call_of_a_cancelled_response_is_not_shown() -> None:
     session = state(client_settings=True)
     session.reply_started(False)
     send(session, "response.cancel")
-    assert session.tool_called("c1", "door", "{}") == []
+    assert session.responses.tool_called("c1", "door", "{}") == []
     reason = refusal(session, "conversation.item.create", **output("c1", "open"))
     assert reason == "function_call_not_found"
 
@@ -549,9 +561,9 @@ def send_item(session: RealtimeState, fields: dict[str, Any]) -> str:
 
 def test_old_items_are_forgotten() -> None:
     session = state()
-    session.user_started()
-    first = session.user_stopped()[0]["item_id"]
+    session.user_input.speech_started()
+    first = session.user_input.speech_stopped()[0]["item_id"]
     for _ in range(MAX_ITEMS):
-        session.user_started()
-        session.user_stopped()
+        session.user_input.speech_started()
+        session.user_input.speech_stopped()
     assert refusal(session, "conversation.item.retrieve", item_id=first) == "item_not_found"

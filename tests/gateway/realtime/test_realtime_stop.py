@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.conftest import MakeGateway, Speak
+from tests.gateway.espeak import Speak
 from tests.gateway.realtime.teller import Teller
 from tests.gateway.realtime.test_realtime import RealtimeCaller, call
+from tests.gateway.running_gateway import MakeGateway
 
 GREETING = "Hello and welcome to this appliance, how can I help you today?"
 # Seconds between response.create and response.cancel: before the reply begins, and while it does.

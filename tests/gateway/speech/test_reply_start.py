@@ -9,10 +9,12 @@ import pytest
 
 from appliance.gateway.session_set import SessionSet
 from appliance.gateway.speech.reply_start import ReplyStart
-from appliance.link.engine import Turn
+from appliance.link.engine import ChatMessage
 from client import wire
 from tests.fakes.engines import InstantLLMEngine, Reply
-from tests.gateway.conftest import MakeGateway, ScriptedLLM, SimulatedClient
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway
+from tests.gateway.simulated_client import SimulatedClient
 
 NEVER = 3600.0  # seconds
 LONG_REPLY = "This answer goes on, " + "and on, " * 15 + "and ends."
@@ -36,7 +38,7 @@ async def test_reply_starts_at_once_while_the_engines_work_for_no_other_session(
     busy: SessionSet,
 ) -> None:
     start = ReplyStart(NEVER, busy)
-    start.begin()
+    start.work_began()
     assert not await is_held_back(start)
 
 
@@ -44,29 +46,29 @@ async def test_reply_is_held_back_while_the_engines_work_for_another_session(
     busy: SessionSet,
 ) -> None:
     start, other = ReplyStart(NEVER, busy), ReplyStart(NEVER, busy)
-    other.begin()
-    start.begin()
+    other.work_began()
+    start.work_began()
     assert await is_held_back(start)
-    other.drop()
+    other.work_dropped()
     assert not await is_held_back(start)
 
 
 async def test_complete_reply_starts_at_once(busy: SessionSet) -> None:
     start, other = ReplyStart(NEVER, busy), ReplyStart(NEVER, busy)
-    other.begin()
-    start.begin()
+    other.work_began()
+    start.work_began()
     waiting = asyncio.create_task(start.wait())
     await asyncio.sleep(0)
-    start.complete()
+    start.audio_complete()
     await waiting
 
 
 async def test_next_reply_is_held_back_again(busy: SessionSet) -> None:
     start, other = ReplyStart(NEVER, busy), ReplyStart(NEVER, busy)
-    other.begin()
-    start.begin()
-    start.complete()
-    start.begin()
+    other.work_began()
+    start.work_began()
+    start.audio_complete()
+    start.work_began()
     assert await is_held_back(start)
 
 
@@ -75,8 +77,8 @@ async def test_reply_starts_after_the_delay_at_the_latest(
     busy: SessionSet, delay_seconds: float
 ) -> None:
     start, other = ReplyStart(delay_seconds, busy), ReplyStart(delay_seconds, busy)
-    other.begin()
-    start.begin()
+    other.work_began()
+    start.work_began()
     await start.wait()
 
 
@@ -86,7 +88,7 @@ async def test_reply_starts_after_the_delay_at_the_latest(
 class Slow(ScriptedLLM):
     """Tells a story, and says nothing aloud after "Stop."."""
 
-    def __call__(self, conversation: Sequence[Turn], utterances: dict[int, bytes]) -> Reply:
+    def __call__(self, conversation: Sequence[ChatMessage], utterances: dict[int, bytes]) -> Reply:
         return "..." if conversation[-1].text.endswith("Stop.") else LONG_REPLY
 
 

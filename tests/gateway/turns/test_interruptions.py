@@ -19,7 +19,10 @@ from appliance.gateway.generation import tools
 from appliance.link.engine import OUTPUT_SAMPLE_RATE, ToolCall
 from client import wire
 from tests.fakes import InstantLLMEngine, InstantLLMSession, InstantTTSEngine, InstantTTSSession
-from tests.gateway.conftest import MakeGateway, RunningGateway, ScriptedLLM, SimulatedClient, Speak
+from tests.gateway.espeak import Speak
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway, RunningGateway
+from tests.gateway.simulated_client import SimulatedClient
 
 STORY = (
     "Once upon a time there was a river in the north. It was long and cold and very deep. "

@@ -49,6 +49,16 @@ def test_other_speaker_far_below_the_caller_is_not_accepted() -> None:
     assert say(level, -20, 1.0) == 1.0, "the caller still is"
 
 
+def test_other_speaker_who_was_accepted_once_is_not_the_caller_yet() -> None:
+    level = CallerLevel()
+    say(level, -20, 3.0)
+    pause(level)
+    say(level, -36, 0.1)  # a loud syllable, and the rest of the sentence after it
+    say(level, -47, 2.4)
+    pause(level)
+    assert say(level, -47, 3.0, speaking=False) == 0.0
+
+
 def test_caller_who_speaks_softer_is_accepted() -> None:
     level = CallerLevel()
     say(level, -20, 3.0)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from appliance.gateway.turns import endpointing
-from tests.gateway.conftest import MakeGateway, ScriptedLLM, Speak
+from tests.gateway.espeak import Speak
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway
 from tests.gateway.turns.levels import at_level, pcm
 
 QUESTION = "What is the capital of France?"

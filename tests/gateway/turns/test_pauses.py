@@ -15,7 +15,9 @@ from pipecat.transports import base_output
 from appliance.link.engine import OUTPUT_SAMPLE_RATE, ToolCall
 from appliance.settings import Settings
 from tests.fakes import InstantTTSEngine, InstantTTSSession, tone
-from tests.gateway.conftest import MakeGateway, ScriptedLLM, Speak
+from tests.gateway.espeak import Speak
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway
 
 PIPECAT_SILENCE_SECONDS = 0.2
 PAUSE_SECONDS = 0.8

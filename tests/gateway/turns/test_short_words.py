@@ -6,7 +6,9 @@ import pytest
 
 from client import wire
 from tests.fakes import InstantLLMSession
-from tests.gateway.conftest import MakeGateway, ScriptedLLM, Speak
+from tests.gateway.espeak import Speak
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway
 
 
 @pytest.mark.parametrize("word", ["No.", "Stop.", "Two.", "What?", "U", "Q", "M"])

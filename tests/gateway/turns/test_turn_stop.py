@@ -9,7 +9,9 @@ import pytest
 import soxr
 
 from tests.fakes import InstantTTSEngine, InstantTTSSession
-from tests.gateway.conftest import MakeGateway, ScriptedLLM, Speak
+from tests.gateway.espeak import Speak
+from tests.gateway.fake_engines import ScriptedLLM
+from tests.gateway.running_gateway import MakeGateway
 
 REPLY = "The river that flows through the city of Paris is called the Seine, as you may know."
 

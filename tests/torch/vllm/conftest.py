@@ -12,7 +12,7 @@ import pytest_asyncio
 from appliance.engines.llm.vllm.engine import VllmEngine
 from appliance.engines.llm.vllm.session import VllmSession
 from appliance.gpu_proof.scoring import ScoringEngine, ScoringSession
-from appliance.link.engine import GenerateRequest, Turn
+from appliance.link.engine import ChatMessage, GenerateRequest
 from tests.golden.comparison import Comparison, compare, logprobs_needed
 from tests.golden.reference import Case, Reference
 from tests.link.contract import linked
@@ -21,7 +21,7 @@ from tests.torch.conftest import GOLDEN
 collect_ignore_glob = [] if importlib.util.find_spec("vllm") else ["test_*.py"]
 
 # The checkpoint replies to it with more than 1000 tokens, without a loop or a stop token.
-LONG_QUESTION = Turn("user", "Question 1")
+LONG_QUESTION = ChatMessage("user", "Question 1")
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +45,7 @@ async def scoring_session(vllm_engine: VllmEngine) -> AsyncIterator[ScoringSessi
 
 
 async def reply_tokens(
-    session: ScoringSession, conversation: Sequence[Turn], max_tokens: int = 16
+    session: ScoringSession, conversation: Sequence[ChatMessage], max_tokens: int = 16
 ) -> list[int]:
     """The token ids of a greedy reply."""
     request = GenerateRequest(tuple(conversation), max_tokens, 0.0)

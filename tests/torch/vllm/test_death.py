@@ -14,7 +14,7 @@ import pytest_asyncio
 from appliance.engines.llm.vllm.engine import VllmEngine
 from appliance.errors import EngineFailed, ModelUnhealthy
 from appliance.link.client import EngineClient
-from appliance.link.engine import GenerateRequest, Turn
+from appliance.link.engine import ChatMessage, GenerateRequest
 from tests.engines.llm.turns import reply
 from tests.torch.conftest import quiet_environment, vllm_settings
 from tests.torch.vllm.conftest import LONG_QUESTION
@@ -111,7 +111,7 @@ async def test_model_with_nan_in_its_cache_is_reported_sick(small_cache: VllmEng
     for number in range(60):  # each is given the next blocks of the cache, and reads more of them
         session = engine.open()
         try:
-            await reply(session, [Turn("user", f"{number}" + " and" * number)], max_tokens=4)
+            await reply(session, [ChatMessage("user", f"{number}" + " and" * number)], max_tokens=4)
         except EngineFailed:
             failed += 1
         await session.close()

@@ -11,7 +11,7 @@ import pytest
 from appliance.engines.llm.vllm.engine import VllmEngine
 from appliance.engines.llm.vllm.session import VllmSession
 from appliance.gpu_proof.scoring import ScoringEngine, ScoringSession
-from appliance.link.engine import GenerateRequest, Turn
+from appliance.link.engine import ChatMessage, GenerateRequest
 from tests.engines.llm.speech import synthesize
 from tests.engines.llm.turns import hear, reply
 from tests.golden.reference import Reference
@@ -60,19 +60,19 @@ async def test_replies_of_eight_concurrent_sessions_equal_those_of_single_ones(
         synthesize(QUESTION + " And what is the largest city of Germany?"),
     )
 
-    def conversation(session: ScoringSession, number: int) -> list[Turn]:
+    def conversation(session: ScoringSession, number: int) -> list[ChatMessage]:
         match number % 4:
             case 0:
-                return [Turn("user", f"Say hello number {number}.")]
+                return [ChatMessage("user", f"Say hello number {number}.")]
             case 1:
                 return [hear(session, 1, short if number == 1 else longer)]
             case 2:
-                return [Turn("system", f"{long}{number}"), Turn("user", "And now?")]
+                return [ChatMessage("system", f"{long}{number}"), ChatMessage("user", "And now?")]
             case _:
                 first, second = (longer, short) if number == 3 else (short, longer)
                 return [
                     hear(session, 1, first),
-                    Turn("assistant", "Go on."),
+                    ChatMessage("assistant", "Go on."),
                     hear(session, 2, second),
                 ]
 
@@ -98,12 +98,12 @@ async def test_special_tokens_in_a_text_do_no_harm(
     spelling: str,
 ) -> None:  # fmt: skip
     conversation = [
-        Turn("system", spelling),
-        Turn("user", f"{spelling} {spelling}"),
-        Turn("assistant", spelling),
-        Turn("tool", f'"{spelling}"'),
-        Turn("assistant", f"a{spelling}b"),
-        Turn("user", spelling * 3, hear(session, 1, synthesize(QUESTION)).utterance),
+        ChatMessage("system", spelling),
+        ChatMessage("user", f"{spelling} {spelling}"),
+        ChatMessage("assistant", spelling),
+        ChatMessage("tool", f'"{spelling}"'),
+        ChatMessage("assistant", f"a{spelling}b"),
+        ChatMessage("user", spelling * 3, hear(session, 1, synthesize(QUESTION)).utterance),
     ]
     _, result = await reply(session, conversation)
     assert result.reason in ("stop", "length")
@@ -152,10 +152,12 @@ async def test_abandoned_reply_stops_the_model(
 
 
 async def test_second_question_computes_only_new_tokens(session: VllmSession) -> None:
-    story = Turn("system", "A story that no other session has heard, about nothing at all. " * 20)
+    story = ChatMessage(
+        "system", "A story that no other session has heard, about nothing at all. " * 20
+    )
     conversation = [story, hear(session, 1, synthesize(QUESTION))]
     text, first = await reply(session, conversation)
-    conversation += [Turn("assistant", text), hear(session, 2, synthesize("Yes."))]
+    conversation += [ChatMessage("assistant", text), hear(session, 2, synthesize("Yes."))]
     _, second = await reply(session, conversation)
     assert first.stats["cached_tokens"] == 0
     whole_blocks = first.stats["prompt_tokens"] // 128 * 128
@@ -168,7 +170,7 @@ async def test_metrics_count_the_work_of_vllm(
     queried = metric(vllm_engine, "prefix_cache_query_tokens_total")
     intervals = metric(vllm_engine, "token_interval_seconds_count")
     finished = metric(vllm_engine, "queue_seconds_count")
-    _, result = await reply(session, [Turn("user", "Hello.")])
+    _, result = await reply(session, [ChatMessage("user", "Hello.")])
     now = metric(vllm_engine, "prefix_cache_query_tokens_total")
     assert now == queried + result.stats["prompt_tokens"]
     assert metric(vllm_engine, "token_interval_seconds_count") > intervals
@@ -187,8 +189,10 @@ async def test_model_is_healthy(vllm_engine: VllmEngine) -> None:
 async def test_conversations_are_not_logged(
     vllm_engine: VllmEngine, session: VllmSession, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    await reply(session, [Turn("system", "canary-system"), Turn("user", "canary-user")])
+    await reply(
+        session, [ChatMessage("system", "canary-system"), ChatMessage("user", "canary-user")]
+    )
     with contextlib.suppress(Exception):
-        await reply(session, [Turn("user", "canary-long " * 5_000)])
+        await reply(session, [ChatMessage("user", "canary-long " * 5_000)])
     out, err = capfd.readouterr()
     assert "canary" not in out + err

@@ -21,7 +21,7 @@ from appliance.engines.llm.vllm.prompt import Llama3Format
 from appliance.engines.llm.vllm.vocabulary import SealedVocabulary
 from appliance.errors import BadCheckpoint
 from appliance.gpu_proof.scoring import ScoringEngine, ScoringSession, create_vllm_engine
-from appliance.link.engine import Turn
+from appliance.link.engine import ChatMessage
 from appliance.weights import checkpoint
 from ops.bundle.ultravox import build, find_inputs
 from tests.engines.llm.turns import hear
@@ -91,7 +91,7 @@ async def test_model_without_its_ignore_list_is_refused(model: Path, tmp_path: P
 
 
 async def difference(
-    session: ScoringSession, conversation: Sequence[Turn], expected: npt.NDArray[np.float64]
+    session: ScoringSession, conversation: Sequence[ChatMessage], expected: npt.NDArray[np.float64]
 ) -> float:
     """The largest difference of a log-probability of the reply's first token."""
     await reply_tokens(session, conversation, max_tokens=1)
@@ -101,15 +101,16 @@ async def difference(
     return float(max(differences))
 
 
-def typed_conversations() -> list[list[Turn]]:
+def typed_conversations() -> list[list[ChatMessage]]:
     """Questions of 3 to 60 words."""
     random = np.random.default_rng(1)
     return [
-        [Turn("user", " ".join(random.choice(TEXT.split(), 3 * number)))] for number in range(1, 21)
+        [ChatMessage("user", " ".join(random.choice(TEXT.split(), 3 * number)))]
+        for number in range(1, 21)
     ]
 
 
-def unquantized_logprobs(conversation: Sequence[Turn]) -> npt.NDArray[np.float64]:
+def unquantized_logprobs(conversation: Sequence[ChatMessage]) -> npt.NDArray[np.float64]:
     """Log-probabilities of the unquantized Llama in float32, by another implementation."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM

@@ -15,7 +15,7 @@ from appliance.engines.llm.vllm.engine import VllmEngine
 from appliance.engines.llm.vllm.session import VllmSession
 from appliance.errors import BadRequest, EngineBusy
 from appliance.gpu_proof.scoring import ScoringEngine, ScoringSession
-from appliance.link.engine import GenerateRequest, Tool, Turn
+from appliance.link.engine import ChatMessage, GenerateRequest, Tool
 from tests.engines.llm.contract import LLMSessionContract
 from tests.engines.llm.speech import synthesize
 from tests.engines.llm.turns import hear, reply
@@ -24,7 +24,7 @@ from tests.torch.vllm.conftest import LONG_QUESTION, reply_tokens
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 QUESTION = "What is the capital of France?"
-STORY = Turn("system", "This is a rather long story about nothing at all. " * 20)
+STORY = ChatMessage("system", "This is a rather long story about nothing at all. " * 20)
 BLOCK = 128  # tokens in a block of vLLM's cache on a CPU
 CLOCK = Tool("current_time", "The time.", '{"type": "object", "properties": {}}')
 
@@ -32,7 +32,7 @@ CLOCK = Tool("current_time", "The time.", '{"type": "object", "properties": {}}'
 async def test_typed_and_spoken_turns_can_be_mixed(session: VllmSession) -> None:
     conversation = [hear(session, 1, synthesize(QUESTION))]
     text, first = await reply(session, conversation)
-    conversation += [Turn("assistant", text), Turn("user", "And of Germany?")]
+    conversation += [ChatMessage("assistant", text), ChatMessage("user", "And of Germany?")]
     _, second = await reply(session, conversation)
     assert {first.reason, second.reason} <= {"stop", "length"}
 
@@ -57,14 +57,14 @@ async def test_scoring_session_records_the_requested_log_probabilities(
     vllm_engine: VllmEngine,
 ) -> None:
     session = ScoringEngine(vllm_engine, logprobs=3).open()
-    assert len(await reply_tokens(session, [Turn("user", "Count.")], 7)) == 7
+    assert len(await reply_tokens(session, [ChatMessage("user", "Count.")], 7)) == 7
     assert all(len(scored.logprobs) >= 3 for scored in session.scored)
     await session.close()
 
 
 async def test_offered_tools_are_part_of_the_prompt(session: VllmSession) -> None:
-    _, without = await reply(session, [Turn("user", "What time is it?")])
-    _, offered = await reply(session, [Turn("user", "What time is it?")], tools=[CLOCK])
+    _, without = await reply(session, [ChatMessage("user", "What time is it?")])
+    _, offered = await reply(session, [ChatMessage("user", "What time is it?")], tools=[CLOCK])
     assert offered.stats["prompt_tokens"] > without.stats["prompt_tokens"] + 20
 
 
@@ -76,8 +76,8 @@ async def test_utterance_without_speech_gets_no_reply(session: VllmSession, pcm:
 
 
 async def test_silent_utterance_of_a_typed_turn_is_left_out(session: VllmSession) -> None:
-    typed = Turn("user", "Say hello.")
-    with_silence = Turn("user", "Say hello.", hear(session, 1, bytes(64_000)).utterance)
+    typed = ChatMessage("user", "Say hello.")
+    with_silence = ChatMessage("user", "Say hello.", hear(session, 1, bytes(64_000)).utterance)
     _, one = await reply(session, [typed])
     _, other = await reply(session, [with_silence])
     assert one.stats["prompt_tokens"] == other.stats["prompt_tokens"]
@@ -86,17 +86,17 @@ async def test_silent_utterance_of_a_typed_turn_is_left_out(session: VllmSession
 async def test_prefill_leaves_out_an_open_utterance(session: VllmSession) -> None:
     session.begin(1)
     session.add_audio(1, synthesize(QUESTION))
-    await session.prefill((STORY, Turn("user", utterance=1)))
+    await session.prefill((STORY, ChatMessage("user", utterance=1)))
     session.add_audio(1, synthesize("Now!"))
     session.end(1)
-    _, result = await reply(session, [STORY, Turn("user", utterance=1)])
+    _, result = await reply(session, [STORY, ChatMessage("user", utterance=1)])
     assert result.stats["cached_tokens"] >= BLOCK
 
 
 async def test_prefill_includes_an_ended_utterance(session: VllmSession) -> None:
     turn = hear(session, 1, synthesize(QUESTION))
-    story = Turn("user", STORY.text + "prepared")
-    conversation = [story, Turn("assistant", "Yes."), turn]
+    story = ChatMessage("user", STORY.text + "prepared")
+    conversation = [story, ChatMessage("assistant", "Yes."), turn]
     await session.prefill(tuple(conversation))
     _, result = await reply(session, conversation)
     computed = result.stats["prompt_tokens"] - result.stats["cached_tokens"]
@@ -108,10 +108,10 @@ async def test_grown_utterance_is_encoded_again(scoring_session: ScoringSession)
     whole = synthesize(QUESTION)
     session.begin(1)
     session.add_audio(1, whole[: len(whole) // 4 * 2])
-    half = await reply_tokens(session, [STORY, Turn("user", utterance=1)])
+    half = await reply_tokens(session, [STORY, ChatMessage("user", utterance=1)])
     session.add_audio(1, whole[len(whole) // 4 * 2 :])
     session.end(1)
-    grown = await reply_tokens(session, [STORY, Turn("user", utterance=1)])
+    grown = await reply_tokens(session, [STORY, ChatMessage("user", utterance=1)])
     at_once = await reply_tokens(session, [STORY, hear(session, 2, whole)])
     assert grown == at_once != half
 
@@ -122,8 +122,12 @@ async def test_audio_of_a_growing_utterance_stays_cached_until_it_grows(
     """A speculative reply is requested before the turn has ended, and again when it has ended."""
     session.begin(1)
     session.add_audio(1, synthesize(QUESTION))
-    utterance = Turn("user", utterance=1)
-    conversation = [utterance, Turn("assistant", STORY.text), Turn("user", "And now?")]
+    utterance = ChatMessage("user", utterance=1)
+    conversation = [
+        utterance,
+        ChatMessage("assistant", STORY.text),
+        ChatMessage("user", "And now?"),
+    ]
     _, first = await reply(session, conversation)
     _, repeated = await reply(session, conversation)
     session.add_audio(1, synthesize("Now!"))
@@ -144,7 +148,7 @@ async def test_sessions_never_share_the_audio_of_equal_ids(vllm_engine: VllmEngi
         await reply_tokens(one, [hear(one, 1, first[:length])]),
         await reply_tokens(other, [hear(other, 1, second[:length])]),
     ]
-    question = [Turn("user", utterance=1)]
+    question = [ChatMessage("user", utterance=1)]
     again = await asyncio.gather(reply_tokens(one, question), reply_tokens(other, question))
     assert list(again) == alone
     assert alone[0] != alone[1]
@@ -155,10 +159,10 @@ async def test_sessions_never_share_the_audio_of_equal_ids(vllm_engine: VllmEngi
 async def test_generate_stops_an_earlier_prefill(
     vllm_engine: VllmEngine, session: VllmSession
 ) -> None:
-    long = Turn("user", "Nothing at all happened on that day, and the next day. " * 60)
+    long = ChatMessage("user", "Nothing at all happened on that day, and the next day. " * 60)
     prefill = asyncio.create_task(session.prefill((long,)))
     await asyncio.sleep(0.01)
-    await reply(session, [Turn("user", "Say hello.")])
+    await reply(session, [ChatMessage("user", "Say hello.")])
     async with asyncio.timeout(10):
         await prefill
 
@@ -196,7 +200,7 @@ async def test_reply_does_not_wait_for_a_transcription(
 
     transcribing = asyncio.create_task(transcribe())
     await wait_until_running(vllm_engine, transcribing)
-    await reply(session, [Turn("user", "Say hello.")], max_tokens=2)
+    await reply(session, [ChatMessage("user", "Say hello.")], max_tokens=2)
     done.append("reply")
     await transcribing
     assert done == ["reply", "transcription"]
@@ -220,7 +224,7 @@ async def test_transcription_displaced_by_a_reply_starts_again(
 
 async def test_prompt_beyond_the_context_is_refused(session: VllmSession) -> None:
     with pytest.raises(BadRequest):
-        await reply(session, [Turn("user", "word " * 10_000)])
+        await reply(session, [ChatMessage("user", "word " * 10_000)])
 
 
 async def test_reply_is_refused_when_the_cache_and_the_queue_are_full(
@@ -228,9 +232,10 @@ async def test_reply_is_refused_when_the_cache_and_the_queue_are_full(
 ) -> None:
     admission = vllm_engine._shared.admission
     async with admission.hold(vllm_engine.runtime.kv_tokens, RequestKind.REPLY):
-        await session.prefill((Turn("user", "Hello."),))  # refused without an error
+        await session.prefill((ChatMessage("user", "Hello."),))  # refused without an error
         waiting = [
-            asyncio.create_task(reply(session, [Turn("user", "Say hello.")])) for _ in range(20)
+            asyncio.create_task(reply(session, [ChatMessage("user", "Say hello.")]))
+            for _ in range(20)
         ]
         await asyncio.sleep(0.3)
         refused = [task for task in waiting if task.done()]

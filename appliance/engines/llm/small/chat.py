@@ -25,7 +25,7 @@ from appliance.engines.llm.small.tools import (
     render_result,
 )
 from appliance.errors import BadRequest
-from appliance.link.engine import Tool, Turn
+from appliance.link.engine import ChatMessage, Tool
 from appliance.settings.prompts import SMALL_PROMPT
 
 # Turns dropped at a time. Dropping turns invalidates the cache of everything that follows them, so
@@ -62,7 +62,7 @@ class ChatMLFormat:
 
     def build_prompt(
         self,
-        turns: Sequence[Turn],
+        turns: Sequence[ChatMessage],
         max_tokens: int,
         is_open: bool = False,
         tools: Sequence[Tool] = (),
@@ -111,13 +111,13 @@ class ChatMLFormat:
     def _header(self, role: str) -> list[int]:
         return [self._start, *self._tokenize(f"{role}\n")]
 
-    def _turn(self, turn: Turn) -> list[int]:
+    def _turn(self, turn: ChatMessage) -> list[int]:
         return [*self._unfinished(turn), self._end, *self._newline]
 
-    def _unfinished(self, turn: Turn) -> list[int]:
+    def _unfinished(self, turn: ChatMessage) -> list[int]:
         return [self._start, *self._tokenize(f"{turn.role}\n{turn.text}")]
 
-    def _shorten(self, turn: Turn, budget: int) -> list[int]:
+    def _shorten(self, turn: ChatMessage, budget: int) -> list[int]:
         header, closing = self._header(turn.role), [self._end, *self._newline]
         text = self._tokenize(turn.text)
         keep = max(0, budget - len(header) - len(closing))
@@ -126,68 +126,70 @@ class ChatMLFormat:
         return [*header, *text[-keep:], *closing]
 
 
-def insert_transcripts(turns: Sequence[Turn], transcripts: Mapping[int, str]) -> list[Turn]:
+def insert_transcripts(
+    turns: Sequence[ChatMessage], transcripts: Mapping[int, str]
+) -> list[ChatMessage]:
     """Replace utterances with their transcripts; omit turns without text, except of tools.
 
     The spoken parts of one question become one turn.
     """
-    texts: list[Turn] = []
+    texts: list[ChatMessage] = []
     spoken = False  # whether the turn before ends with an utterance
     for turn in turns:
         text = turn.text
         if turn.utterance is not None:
             words = transcripts.get(turn.utterance, "")
             if spoken and not text and turn.role == "user":
-                texts[-1] = Turn(turn.role, join_parts([texts[-1].text, words]))
+                texts[-1] = ChatMessage(turn.role, join_parts([texts[-1].text, words]))
                 continue
             text = f"{text} {words}".strip()
         spoken = turn.role == "user" and turn.utterance is not None
-        texts.append(Turn(turn.role, text))
+        texts.append(ChatMessage(turn.role, text))
     return [turn for turn in texts if turn.text.strip() or turn.role == "tool"]
 
 
-def merge_same_role(turns: Sequence[Turn]) -> list[Turn]:
+def merge_same_role(turns: Sequence[ChatMessage]) -> list[ChatMessage]:
     """Merge consecutive turns of one role, because models are trained on alternating roles."""
-    merged: list[Turn] = []
+    merged: list[ChatMessage] = []
     for turn in turns:
         if merged and merged[-1].role == turn.role:
-            merged[-1] = Turn(turn.role, f"{merged[-1].text} {turn.text}")
+            merged[-1] = ChatMessage(turn.role, f"{merged[-1].text} {turn.text}")
         else:
             merged.append(turn)
     return merged
 
 
-def add_definitions(system: Sequence[Turn], tools: Sequence[Tool]) -> list[Turn]:
+def add_definitions(system: Sequence[ChatMessage], tools: Sequence[Tool]) -> list[ChatMessage]:
     """Add the definitions of the tools to the last system turn."""
     definitions = render_definitions(tools)
     if not definitions:
         return list(system)
     text = system[-1].text if system else ""
-    return [*system[:-1], Turn("system", f"{text}\n{definitions}".strip())]
+    return [*system[:-1], ChatMessage("system", f"{text}\n{definitions}".strip())]
 
 
-def render_calls(dialogue: Sequence[Turn]) -> list[Turn]:
+def render_calls(dialogue: Sequence[ChatMessage]) -> list[ChatMessage]:
     """Render tool calls and their results in the model's format.
 
     A call is a turn of the assistant before a turn of a tool. The result is a turn of the user that
     repeats the question: after the result alone, small models say only "Thank you.".
     """
-    rendered: list[Turn] = []
+    rendered: list[ChatMessage] = []
     question, call = "", ""
     following = [turn.role for turn in dialogue[1:]]
     for turn, role in itertools.zip_longest(dialogue, following):
         if turn.role == "user":
             question = turn.text
         elif turn.role == "tool":
-            turn = Turn("user", render_result(call, turn.text, question))
+            turn = ChatMessage("user", render_result(call, turn.text, question))
         elif role == "tool":
             call = render_call(turn.text)
-            turn = Turn("assistant", call)
+            turn = ChatMessage("assistant", call)
         rendered.append(turn)
     return rendered
 
 
-def spent_tools(turns: Sequence[Turn], tools: Sequence[Tool]) -> list[Tool]:
+def spent_tools(turns: Sequence[ChatMessage], tools: Sequence[Tool]) -> list[Tool]:
     """Return the tools without parameters that were called since the last question.
 
     A second call would return the same, but small models would make it.
@@ -201,12 +203,12 @@ def spent_tools(turns: Sequence[Turn], tools: Sequence[Tool]) -> list[Tool]:
     return [tool for tool in tools if tool.name in calls and not has_parameters(tool)]
 
 
-def example_turns(examples: Sequence[tuple[str, str]], tools: Sequence[Tool]) -> list[Turn]:
+def example_turns(examples: Sequence[tuple[str, str]], tools: Sequence[Tool]) -> list[ChatMessage]:
     """Return pairs of question and answer as turns, without calls of tools that are not offered."""
     names = {tool.name for tool in tools}
     return [
         turn
         for question, answer in examples
         if (name := called_name(answer)) is None or name in names
-        for turn in (Turn("user", question), Turn("assistant", answer))
+        for turn in (ChatMessage("user", question), ChatMessage("assistant", answer))
     ]

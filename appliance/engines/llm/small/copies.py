@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
-from appliance.link.engine import Turn
+from appliance.link.engine import ChatMessage
 
 # This many equal words at the beginning are a copy. Two right answers may begin alike ("I am sorry,
 # I do not know the weather", "... the opening hours"). The text is held back only as long as it is
@@ -62,7 +62,7 @@ class CopyGuard:
         self.copied = ""  # the text that the reply copies, once it is a copy
 
     @classmethod
-    def of(cls, turns: Sequence[Turn]) -> CopyGuard:
+    def of(cls, turns: Sequence[ChatMessage]) -> CopyGuard:
         """Return the guard for the reply to a conversation without utterances.
 
         After a tool's result nothing is a copy: the same question has the same answer. An answer

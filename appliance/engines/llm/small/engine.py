@@ -27,7 +27,7 @@ from appliance.engines.llm.small.session import SmallSession
 from appliance.engines.llm.small.short_words import VotingRecognizer
 from appliance.engines.llm.small.worker import WorkerThread
 from appliance.errors import BadSetting, MissingWeights
-from appliance.link.engine import INPUT_SAMPLE_RATE, Tool, Turn
+from appliance.link.engine import INPUT_SAMPLE_RATE, ChatMessage, Tool
 from appliance.settings import LLMConfig, Settings, parse_examples
 
 WEIGHTS = "model.gguf"
@@ -76,10 +76,10 @@ class SmallEngine:
         )
         # The beginning of every prompt takes seconds to read, so no call should wait for it.
         self._tools = await list_tools(config.tools)
-        session, system = self.open(), Turn("system", config.system_prompt)
+        session, system = self.open(), ChatMessage("system", config.system_prompt)
         await session.prefill((system,))
         await self.language_model.keep_snapshot(session)
-        await session.prefill((system, Turn("user", "Hello.")))
+        await session.prefill((system, ChatMessage("user", "Hello.")))
         await session.close()
         log.info("language model ready", model=folder.name, load_seconds=time.monotonic() - started)
 

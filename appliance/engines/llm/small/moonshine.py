@@ -24,7 +24,7 @@ import soxr
 from appliance.engines.llm.loudness import Samples
 from appliance.engines.llm.small.beam_search import Beam, log_probabilities
 from appliance.engines.llm.small.vote import Candidate, repeats_word, vote
-from appliance.engines.onnx_session import PROVIDERS, session_options
+from appliance.engines.onnx_session import PROVIDERS, speech_options
 from appliance.errors import MissingWeights
 from appliance.link.engine import INPUT_SAMPLE_RATE
 
@@ -75,7 +75,7 @@ class Moonshine:
         for path in (*files, tokenizer):
             if not path.is_file():
                 raise MissingWeights(path=path)
-        options = session_options(threads)
+        options = speech_options(threads)
         self._encoder, self._decoder = (
             ort.InferenceSession(path, options, providers=list(PROVIDERS)) for path in files
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from appliance.link.engine import Turn
+from appliance.link.engine import ChatMessage
 
 _UNCAPITALIZED_TEXT: Final = (
     "a an the this that these those my your his her its our their and but or so because since "
@@ -23,7 +23,7 @@ _UNCAPITALIZED_TEXT: Final = (
 _UNCAPITALIZED: Final = frozenset(_UNCAPITALIZED_TEXT.split())
 
 
-def spoken_parts(turns: Sequence[Turn]) -> list[tuple[int, ...]]:
+def spoken_parts(turns: Sequence[ChatMessage]) -> list[tuple[int, ...]]:
     """Return the utterances of each spoken question, in order."""
     questions: list[tuple[int, ...]] = []
     continues = False

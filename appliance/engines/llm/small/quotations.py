@@ -26,7 +26,7 @@ from appliance.engines.llm.small.corrected_numbers import (
 from appliance.engines.llm.small.impossible_requests import limit_of
 from appliance.engines.llm.small.local_facts import NO_FACTS, asks_for_local_fact
 from appliance.engines.llm.small.spoken_sums import sum_result
-from appliance.link.engine import Turn
+from appliance.link.engine import ChatMessage
 
 # At the end of the text: "What did I say about my cats?" is another question, which the model
 # answers from the conversation.
@@ -50,15 +50,15 @@ _NOT_WORDS = frozenset({"it", "that", "this", "them", "again", "me", "please", "
 
 
 def add_quotations(
-    dialogue: Sequence[Turn], may_act: bool = False, may_know: bool = False
-) -> list[Turn]:
+    dialogue: Sequence[ChatMessage], may_act: bool = False, may_know: bool = False
+) -> list[ChatMessage]:
     """Add to each question of the caller what small models need to answer it.
 
     `may_act`: there are tools that may fulfil requests, so that the limits are not added.
     `may_know`: the system prompt may have facts of the place, so that it is not said that there
     are none.
     """
-    quoted: list[Turn] = []
+    quoted: list[ChatMessage] = []
     told: list[str] = []  # the caller's texts
     number = told_number = result = ""  # `told_number` is the text that told it
     for turn in dialogue:
@@ -81,7 +81,7 @@ def add_quotations(
                     quotation = NO_FACTS
             told.append(turn.text)
             if quotation:
-                turn = Turn("user", f"{turn.text} ({quotation})")
+                turn = ChatMessage("user", f"{turn.text} ({quotation})")
         quoted.append(turn)
     return quoted
 

@@ -32,12 +32,12 @@ from appliance.engines.llm.small.sampling import lower_scores, sample_token
 from appliance.engines.llm.small.tools import parse_call
 from appliance.errors import BadRequest
 from appliance.link.engine import (
+    ChatMessage,
     Chunk,
     FinishReason,
     GenerateRequest,
     Result,
     Tool,
-    Turn,
     last_question,
 )
 from appliance.settings import LLMConfig
@@ -132,14 +132,14 @@ class SmallSession:
 
     async def transcribe(self, *utterances: int) -> str:
         """Return the transcript of a question that was spoken in these utterances."""
-        question = [Turn("user", utterance=utterance) for utterance in utterances]
+        question = [ChatMessage("user", utterance=utterance) for utterance in utterances]
         await self._recognize(question, JobPriority.TRANSCRIBE)
         texts = self._texts()
         return join_parts(texts[utterance] for utterance in utterances)
 
     async def prefill(
         self,
-        conversation: tuple[Turn, ...],
+        conversation: tuple[ChatMessage, ...],
         tools: tuple[Tool, ...] = (),
         background: bool = False,
     ) -> None:
@@ -165,7 +165,7 @@ class SmallSession:
         await self._language_model.release(self)
 
     async def _prefill(
-        self, conversation: tuple[Turn, ...], abort: AbortFlag, background: bool
+        self, conversation: tuple[ChatMessage, ...], abort: AbortFlag, background: bool
     ) -> None:
         priority = JobPriority.BACKGROUND if background else JobPriority.PREFILL
         await self._recognize(conversation, priority)
@@ -213,7 +213,7 @@ class SmallSession:
     async def _decode(
         self,
         request: GenerateRequest,
-        turns: Sequence[Turn],
+        turns: Sequence[ChatMessage],
         prompt: Sequence[int],
         timer: GenerationTimer,
         abort: AbortFlag,
@@ -275,7 +275,7 @@ class SmallSession:
             reason = "tool_call"
         yield Result(reason, stats)
 
-    async def _recognize(self, conversation: Sequence[Turn], priority: JobPriority) -> None:
+    async def _recognize(self, conversation: Sequence[ChatMessage], priority: JobPriority) -> None:
         """Complete the recognition of the conversation's utterances."""
         for parts in spoken_parts(conversation):
             for utterance in parts:
@@ -299,7 +299,7 @@ class SmallSession:
         await self._transcriber.complete(whole, priority)
 
     def _prefill_prompt(
-        self, conversation: Sequence[Turn], background: bool
+        self, conversation: Sequence[ChatMessage], background: bool
     ) -> tuple[list[int], bool]:
         """Return the prompt of a `prefill`, and whether it is only the beginning of a prompt.
 

@@ -29,10 +29,10 @@ from appliance.engines.llm.small.moonshine import decode, max_tokens
 from appliance.engines.llm.small.vote import Candidate
 from appliance.engines.llm.small.whisper_features import mel_features, mel_filters
 from appliance.engines.llm.small.whisper_graph import HEAD, decoder_graph, encoder_graph
-from appliance.engines.onnx_session import open_graph, session_options
+from appliance.engines.onnx_session import open_graph, speech_options
 from appliance.errors import MissingWeights
 from appliance.link.engine import INPUT_SAMPLE_RATE
-from appliance.memory import return_blocks, return_freed_memory
+from appliance.memory import return_freed_memory
 
 # Factor of the samples. Moonshine gets -17 dBFS; Whisper mishears that level more
 # often: of 31 ordinals, 48 % at this level, and 39 % at a quarter of it (docs/quality.md).
@@ -83,12 +83,9 @@ class Whisper:
         self._end = special[END]
         self._no_speech = special[NO_SPEECH]
         self._positions = weights["decoder/position_encodings/encodings"].astype("f4")
-        options = session_options(threads)
+        options = speech_options(threads)
         # Without VNNI, sums of products of uint8 and int8 would saturate.
         options.add_session_config_entry("session.x64quantprecision", "1")
-        # The encoder's layers for 10 s of speech would stay reserved between two short utterances.
-        options.enable_cpu_mem_arena = False
-        return_blocks(1 << 20)  # otherwise glibc keeps 25 MB of freed ones (measured)
         self._encoder, self._decoder = (
             open_graph(graph, options) for graph in (encoder_graph(weights), decoder_graph(weights))
         )

@@ -20,7 +20,7 @@ import numpy as np
 from appliance.engines.llm import NAME
 from appliance.engines.llm.loudness import SILENT_RMS, Samples, find_speech, frame_rms
 from appliance.errors import BadRequest
-from appliance.link.engine import INPUT_SAMPLE_RATE, Turn
+from appliance.link.engine import INPUT_SAMPLE_RATE, ChatMessage
 from appliance.settings import LLMConfig
 
 SpeechVerdict = Literal["speech", "too_short", "silent", "steady"]
@@ -218,20 +218,20 @@ class SessionClips:
         self._clips[id] = clip
         return id
 
-    def join_parts(self, turns: Sequence[Turn]) -> list[Turn]:
-        """Return the turns, where the spoken parts of one question are one clip."""
-        joined: list[tuple[Turn, tuple[int, ...]]] = []  # each turn with its utterances
-        for turn in turns:
-            spoken = () if turn.utterance is None else (turn.utterance,)
-            if turn.role == "user" and spoken and not turn.text and joined:
+    def join_parts(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+        """Return the messages, where the spoken parts of one question are one clip."""
+        joined: list[tuple[ChatMessage, tuple[int, ...]]] = []  # each message with its utterances
+        for message in messages:
+            spoken = () if message.utterance is None else (message.utterance,)
+            if message.role == "user" and spoken and not message.text and joined:
                 last, parts = joined[-1]
                 if last.role == "user" and parts:
                     joined[-1] = last, parts + spoken
                     continue
-            joined.append((turn, spoken))
+            joined.append((message, spoken))
         return [
-            Turn(turn.role, turn.text, self.join(*parts)) if parts else turn
-            for turn, parts in joined
+            ChatMessage(message.role, message.text, self.join(*parts)) if parts else message
+            for message, parts in joined
         ]
 
     def name_and_samples(self, utterance: int) -> tuple[str, Samples]:
@@ -239,19 +239,19 @@ class SessionClips:
         samples = self.clip(utterance).samples
         return f"{self._secret}-{utterance}-{len(samples)}", samples
 
-    def is_open(self, turn: Turn) -> bool:
-        """Return whether the turn has an utterance that has not ended."""
-        return turn.utterance is not None and turn.utterance not in self._ended
+    def is_open(self, message: ChatMessage) -> bool:
+        """Return whether the message has an utterance that has not ended."""
+        return message.utterance is not None and message.utterance not in self._ended
 
-    def has_content(self, turn: Turn) -> bool:
-        """Return False if the turn is an utterance without speech, and has no text either."""
-        if turn.text.strip() or turn.utterance is None:
+    def has_content(self, message: ChatMessage) -> bool:
+        """Return False if the message is an utterance without speech, and has no text either."""
+        if message.text.strip() or message.utterance is None:
             return True
-        return self.clip(turn.utterance).classify() == "speech"
+        return self.clip(message.utterance).classify() == "speech"
 
-    def count_tokens(self, turns: Iterable[Turn]) -> dict[int, int]:
+    def count_tokens(self, messages: Iterable[ChatMessage]) -> dict[int, int]:
         """Return the prompt tokens of each clip that contains speech, by utterance id."""
-        ids = {turn.utterance for turn in turns if turn.utterance is not None}
+        ids = {message.utterance for message in messages if message.utterance is not None}
         clips = {utterance: self.clip(utterance) for utterance in ids}
         return {
             utterance: count_audio_tokens(len(clip.samples))

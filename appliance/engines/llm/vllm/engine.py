@@ -178,7 +178,7 @@ def engine_arguments(
 
 
 def max_clips(config: LLMConfig) -> int:
-    """Return the limit of clips per prompt: every turn of the history may be an utterance."""
+    """Return the limit of clips per prompt: every message of the history may be an utterance."""
     return max(MIN_CLIPS, config.history_turns)
 
 

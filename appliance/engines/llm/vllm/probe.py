@@ -29,9 +29,12 @@ from appliance.engines.llm.vllm.audio import count_audio_tokens
 from appliance.engines.llm.vllm.prompt import Llama3Format
 from appliance.engines.llm.vllm.runtime import DecodeRequest, VllmRuntime
 from appliance.errors import EngineFailed
-from appliance.link.engine import INPUT_SAMPLE_RATE, Turn
+from appliance.link.engine import INPUT_SAMPLE_RATE, ChatMessage
 
-QUESTION = (Turn("system", "Answer truthfully."), Turn("user", "What is said here?", utterance=0))
+QUESTION = (
+    ChatMessage("system", "Answer truthfully."),
+    ChatMessage("user", "What is said here?", utterance=0),
+)
 TODAY = "26 Jul 2024"
 CONTEXT_TOKENS = 1000
 REPLY_TOKENS = 4

@@ -20,7 +20,7 @@ from typing import Final, Literal, Protocol
 from appliance.engines.llm import NAME
 from appliance.engines.llm.vllm.tools import render_definitions
 from appliance.errors import BadRequest
-from appliance.link.engine import Tool, Turn
+from appliance.link.engine import ChatMessage, Tool
 
 # Exchanges (a question and its answer) dropped at a time. Dropping exchanges invalidates the cache
 # of everything that follows them, so it should happen rarely.
@@ -66,7 +66,7 @@ _ROLES: Final[Mapping[str, _LlamaRole]] = {
 
 @dataclass(slots=True)
 class _Block:
-    """The content of a turn between header and end: texts, and clips as utterance ids."""
+    """The content of a message between header and end: texts, and clips as utterance ids."""
 
     role: _LlamaRole
     parts: list[str | int]
@@ -87,7 +87,7 @@ class Llama3Format:
 
     def build_prompt(
         self,
-        turns: Sequence[Turn],
+        messages: Sequence[ChatMessage],
         tools: Sequence[Tool],
         today: str,
         clip_tokens: Mapping[int, int],
@@ -95,18 +95,18 @@ class Llama3Format:
     ) -> Prompt:
         """Build a prompt of at most `max_tokens` tokens.
 
-        The prompt ends with the header of the assistant's reply, unless the last turn is the
+        The prompt ends with the header of the assistant's reply, unless the last message is the
         assistant's.
 
         `today` is a date such as 26 Jul 2024. `clip_tokens` maps utterance ids to token counts.
-        Utterances that are not in it contain no speech and are omitted, as are turns without
+        Utterances that are not in it contain no speech and are omitted, as are messages without
         content. If the conversation is too long, the oldest questions are dropped with their
         answers, DROPPED_EXCHANGES at a time. Raises BadRequest if the last exchange alone is too
         long.
         """
-        blocks = _merge_same_role(turns, clip_tokens)
+        blocks = _merge_same_role(messages, clip_tokens)
         is_open = bool(blocks) and blocks[-1].role != "assistant"
-        head = Prompt((self._begin, *self._system(turns, tools, today)), (), 0)
+        head = Prompt((self._begin, *self._system(messages, tools, today)), (), 0)
         tail = Prompt(tuple(self._header("assistant", "")) if is_open else (), (), 0)
         exchanges = [
             [self._render(block, clip_tokens) for block in exchange]
@@ -124,8 +124,12 @@ class Llama3Format:
             len(head.tokens) + _count_tokens(exchanges) + len(tail.tokens),
         )
 
-    def _system(self, turns: Sequence[Turn], tools: Sequence[Tool], today: str) -> list[int]:
-        instructions = "\n\n".join(turn.text.strip() for turn in turns if turn.role == "system")
+    def _system(
+        self, messages: Sequence[ChatMessage], tools: Sequence[Tool], today: str
+    ) -> list[int]:
+        instructions = "\n\n".join(
+            message.text.strip() for message in messages if message.role == "system"
+        )
         text = (
             ("Environment: ipython\n" if tools else "")
             + f"Cutting Knowledge Date: December 2023\nToday Date: {today}\n\n"
@@ -157,20 +161,22 @@ class Llama3Format:
         return Prompt(tuple(tokens), tuple(clips), length)
 
 
-def _merge_same_role(turns: Sequence[Turn], clip_tokens: Mapping[int, int]) -> list[_Block]:
-    """Merge consecutive turns of one role, because models are trained on alternating roles."""
+def _merge_same_role(
+    messages: Sequence[ChatMessage], clip_tokens: Mapping[int, int]
+) -> list[_Block]:
+    """Merge consecutive messages of one role, because models are trained on alternating roles."""
     blocks: list[_Block] = []
-    for turn in turns:
-        if turn.role == "system":
+    for message in messages:
+        if message.role == "system":
             continue
-        text = _render_result(turn.text) if turn.role == "tool" else turn.text.strip()
-        clip = turn.utterance if turn.utterance in clip_tokens else None
+        text = _render_result(message.text) if message.role == "tool" else message.text.strip()
+        clip = message.utterance if message.utterance in clip_tokens else None
         parts: list[str | int] = [text] if text else []
         if clip is not None:
             parts += ["\n", clip] if text else [clip]
         if not parts:
             continue
-        role = _ROLES[turn.role]
+        role = _ROLES[message.role]
         if blocks and blocks[-1].role == role:
             blocks[-1].parts += ["\n", *parts]
         else:

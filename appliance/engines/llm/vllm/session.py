@@ -19,12 +19,12 @@ from appliance.engines.llm.vllm.reply import ReplyParser
 from appliance.engines.llm.vllm.runtime import DecodeRequest, DecodeStep, VllmRuntime
 from appliance.errors import BadRequest, EngineBusy, EngineFailed
 from appliance.link.engine import (
+    ChatMessage,
     Chunk,
     FinishReason,
     GenerateRequest,
     Result,
     Tool,
-    Turn,
     last_question,
 )
 from appliance.settings import LLMConfig
@@ -105,7 +105,7 @@ class VllmSession:
         if clip.classify() != "speech":
             return ""
         max_tokens = MIN_TRANSCRIPT_TOKENS + int(clip.seconds * TRANSCRIPT_TOKENS_PER_SECOND)
-        prompt = self._build_prompt([Turn("user", TRANSCRIBE, utterance)], (), max_tokens)
+        prompt = self._build_prompt([ChatMessage("user", TRANSCRIBE, utterance)], (), max_tokens)
         while True:
             try:
                 return await self._transcribe(prompt, max_tokens)
@@ -114,7 +114,7 @@ class VllmSession:
 
     async def prefill(
         self,
-        conversation: tuple[Turn, ...],
+        conversation: tuple[ChatMessage, ...],
         tools: tuple[Tool, ...] = (),
         background: bool = False,
     ) -> None:
@@ -122,8 +122,8 @@ class VllmSession:
 
         A question whose last utterance has not ended is omitted: whenever it grows, it becomes a
         new clip, and the model has to encode the entire clip again before the reply. So there is
-        nothing to do in the background while the user is speaking: the other turns were prefilled
-        before.
+        nothing to do in the background while the user is speaking: the other messages were
+        prefilled before.
         """
         if background and conversation and self._clips.is_open(conversation[-1]):
             return
@@ -261,7 +261,7 @@ class VllmSession:
         self._shared.probe.suspect()
 
     def _build_prompt(
-        self, conversation: Sequence[Turn], tools: Sequence[Tool], max_tokens: int
+        self, conversation: Sequence[ChatMessage], tools: Sequence[Tool], max_tokens: int
     ) -> Prompt:
         """Build the prompt, leaving room for a reply of `max_tokens` tokens."""
         conversation = self._clips.join_parts(conversation)

@@ -58,7 +58,7 @@ def parse_call(text: str, tools: Sequence[Tool]) -> ToolCall:
 
 
 def render_call(call: ToolCall) -> str:
-    """Render a call as the text of an assistant turn."""
+    """Render a call as the text of the assistant."""
     return (
         f'{{"name": {json.dumps(call.name, ensure_ascii=False)}, "parameters": {call.arguments}}}'
     )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.engines.llm.small.copies import COPIED_WORDS, CopyGuard, CopyState
-from appliance.link.engine import Turn
+from appliance.link.engine import ChatMessage
 
 MOON = "The moon is the only natural satellite of the Earth. It shines at night."
 FULL = "I am sorry, but we are already full."
@@ -111,10 +111,10 @@ def test_copied_text_is_known() -> None:
 def test_conversation_gives_the_answers_and_the_question() -> None:
     question = "Please tell me about the moon."
     turns = [
-        Turn("system", "You are very friendly and answer all questions."),
-        Turn("user", question),
-        Turn("assistant", MOON),
-        Turn("user", "Say it more simply."),
+        ChatMessage("system", "You are very friendly and answer all questions."),
+        ChatMessage("user", question),
+        ChatMessage("assistant", MOON),
+        ChatMessage("user", "Say it more simply."),
     ]
     assert verdict(CopyGuard.of(turns), MOON) is CopyState.COPY
     assert verdict(CopyGuard.of(turns), "Say it more simply.") is CopyState.COPY
@@ -135,7 +135,11 @@ def test_conversation_gives_the_answers_and_the_question() -> None:
     ],
 )
 def test_answer_is_repeated_only_for_a_caller_who_asks(question: str, expected: CopyState) -> None:
-    turns = [Turn("user", "Tell me."), Turn("assistant", MOON), Turn("user", question)]
+    turns = [
+        ChatMessage("user", "Tell me."),
+        ChatMessage("assistant", MOON),
+        ChatMessage("user", question),
+    ]
     assert verdict(CopyGuard.of(turns), MOON) is expected
 
 
@@ -143,13 +147,21 @@ def test_answer_is_repeated_only_for_a_caller_who_asks(question: str, expected: 
     "question", ["Sorry, I didn't catch that.", "I did not hear. Say it again."]
 )
 def test_callers_sentences_are_a_copy_even_if_the_answer_may_be_repeated(question: str) -> None:
-    turns = [Turn("user", "Tell me."), Turn("assistant", MOON), Turn("user", question)]
+    turns = [
+        ChatMessage("user", "Tell me."),
+        ChatMessage("assistant", MOON),
+        ChatMessage("user", question),
+    ]
     assert verdict(CopyGuard.of(turns), question) is CopyState.COPY
 
 
 def test_same_answer_after_a_tool_is_not_a_copy() -> None:
     answer = "It is ten minutes past three in the afternoon."
-    turns = [Turn("assistant", answer), Turn("user", "And now?"), Turn("tool", "3:10 PM")]
+    turns = [
+        ChatMessage("assistant", answer),
+        ChatMessage("user", "And now?"),
+        ChatMessage("tool", "3:10 PM"),
+    ]
     assert verdict(CopyGuard.of(turns), answer) is CopyState.OWN
 
 
@@ -164,7 +176,11 @@ RIVER = "A river is a long stream of water that flows to the sea over many days.
 
 def guard_after(question: str) -> CopyGuard:
     return CopyGuard.of(
-        [Turn("user", "What is a river?"), Turn("assistant", RIVER), Turn("user", question)]
+        [
+            ChatMessage("user", "What is a river?"),
+            ChatMessage("assistant", RIVER),
+            ChatMessage("user", question),
+        ]
     )
 
 

@@ -19,14 +19,14 @@ from appliance.errors import BadSetting, MissingWeights
 from appliance.gateway.generation.tool_executor import format_call
 from appliance.gateway.generation.tools import offered_tools
 from appliance.gateway.realtime.tools import ToolLimits, parse_tools
-from appliance.link.engine import GenerateRequest, ToolCall, Turn
+from appliance.link.engine import ChatMessage, GenerateRequest, ToolCall
 from appliance.settings import LLMConfig, Settings
 from tests.engines.llm.speech import synthesize
 from tests.engines.llm.turns import hear, reply
 from tests.link.contract import SpeechContract
 
 WEIGHTS = Settings().paths.weights
-SYSTEM = Turn("system", Settings().llm.system_prompt)
+SYSTEM = ChatMessage("system", Settings().llm.system_prompt)
 
 
 class TestContract(SpeechContract):
@@ -38,10 +38,10 @@ class TestContract(SpeechContract):
 async def test_concurrent_sessions_do_not_mix_their_conversations(engine: SmallEngine) -> None:
     async def ask_name(name: str) -> str:
         session = engine.open()
-        conversation = [SYSTEM, Turn("user", f"My name is {name}.")]
+        conversation = [SYSTEM, ChatMessage("user", f"My name is {name}.")]
         text, _ = await reply(session, conversation)
         question = hear(session, 1, synthesize("What is my name?"))
-        text, _ = await reply(session, [*conversation, Turn("assistant", text), question])
+        text, _ = await reply(session, [*conversation, ChatMessage("assistant", text), question])
         await session.close()
         return text
 
@@ -101,7 +101,7 @@ async def test_unknown_tool_does_not_stop_the_engine() -> None:
 
 async def test_first_prompt_of_a_call_was_read_when_the_engine_started(engine: SmallEngine) -> None:
     session, tools = engine.open(), offered_tools(Settings().llm.tools)
-    question = Turn("user", "Hello.")
+    question = ChatMessage("user", "Hello.")
     _, result = await reply(session, [SYSTEM, question], max_tokens=1, tools=tools)
     await session.close()
     assert result.stats["prompt_tokens"] > 400
@@ -113,8 +113,8 @@ async def test_tool_is_called_and_its_result_is_spoken(engine: SmallEngine) -> N
     conversation = [SYSTEM, hear(session, 1, synthesize("What time is it?"))]
     text, result = await reply(session, conversation, tools=tools)
     assert (text, result.reason) == ("", "tool_call")
-    call = Turn("assistant", format_call(ToolCall("current_time")))
-    conversation += [call, Turn("tool", "3:10 PM on Sunday, November 22, 2026")]
+    call = ChatMessage("assistant", format_call(ToolCall("current_time")))
+    conversation += [call, ChatMessage("tool", "3:10 PM on Sunday, November 22, 2026")]
     text, result = await reply(session, conversation, tools=tools)
     await session.close()
     assert result.reason == "stop"
@@ -142,7 +142,7 @@ async def test_tools_of_a_client_are_called_beside_those_of_the_appliance(
     session = engine.open()
 
     async def call_for(question: str) -> ToolCall:
-        request = GenerateRequest((SYSTEM, Turn("user", question)), 60, 0.0, tools)
+        request = GenerateRequest((SYSTEM, ChatMessage("user", question)), 60, 0.0, tools)
         chunks = [chunk async for chunk in session.generate(request)]
         (call,) = [chunk for chunk in chunks if isinstance(chunk, ToolCall)]
         return call
@@ -152,8 +152,11 @@ async def test_tools_of_a_client_are_called_beside_those_of_the_appliance(
     assert await call_for("What time is it?") == ToolCall("current_time")
     balance = await call_for("What is my balance?")
     assert balance == ToolCall("account_balance")
-    conversation = [SYSTEM, Turn("user", "What is my balance?")]
-    conversation += [Turn("assistant", format_call(balance)), Turn("tool", "250 dollars")]
+    conversation = [SYSTEM, ChatMessage("user", "What is my balance?")]
+    conversation += [
+        ChatMessage("assistant", format_call(balance)),
+        ChatMessage("tool", "250 dollars"),
+    ]
     text, result = await reply(session, conversation, tools=tools)
     await session.close()
     assert result.reason == "stop"

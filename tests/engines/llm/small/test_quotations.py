@@ -6,10 +6,10 @@ import pytest
 
 from appliance.engines.llm.small.local_facts import NO_FACTS
 from appliance.engines.llm.small.quotations import add_quotations
-from appliance.link.engine import Turn
+from appliance.link.engine import ChatMessage
 
-CATS = Turn("user", "What are my cats called?")
-ANSWER = Turn("assistant", "Your cats are called Fig and Olive.")
+CATS = ChatMessage("user", "What are my cats called?")
+ANSWER = ChatMessage("assistant", "Your cats are called Fig and Olive.")
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,9 @@ ANSWER = Turn("assistant", "Your cats are called Fig and Olive.")
     ],
 )
 def test_question_for_the_last_words_has_them(question: str) -> None:
-    [*before, last] = add_quotations([CATS, ANSWER, Turn("user", question)])
+    [*before, last] = add_quotations([CATS, ANSWER, ChatMessage("user", question)])
     assert before == [CATS, ANSWER]
-    assert last == Turn("user", f'{question} (Before this, I said: "{CATS.text}")')
+    assert last == ChatMessage("user", f'{question} (Before this, I said: "{CATS.text}")')
 
 
 @pytest.mark.parametrize(
@@ -45,19 +45,23 @@ def test_question_for_the_last_words_has_them(question: str) -> None:
     ],
 )
 def test_other_questions_are_unchanged(question: str) -> None:
-    dialogue = [CATS, ANSWER, Turn("user", question)]
+    dialogue = [CATS, ANSWER, ChatMessage("user", question)]
     assert add_quotations(dialogue) == dialogue
 
 
 def test_first_question_of_a_call_has_nothing_to_quote() -> None:
-    dialogue = [Turn("user", "What did I just say?")]
+    dialogue = [ChatMessage("user", "What did I just say?")]
     assert add_quotations(dialogue) == dialogue
 
 
 def test_later_turns_do_not_change_an_earlier_one() -> None:
     """The model's cache of a conversation stays valid."""
-    asked = [CATS, ANSWER, Turn("user", "What did I just say?")]
-    again = [*asked, Turn("assistant", "You asked that."), Turn("user", "What did I just say?")]
+    asked = [CATS, ANSWER, ChatMessage("user", "What did I just say?")]
+    again = [
+        *asked,
+        ChatMessage("assistant", "You asked that."),
+        ChatMessage("user", "What did I just say?"),
+    ]
     later = add_quotations(again)
     assert later[:3] == add_quotations(asked)
     assert later[-1].text.endswith('I said: "What did I just say?")')
@@ -76,8 +80,8 @@ def test_later_turns_do_not_change_an_earlier_one() -> None:
     ],
 )
 def test_question_for_a_spelling_has_the_letters(question: str) -> None:
-    (turn,) = add_quotations([Turn("user", question)])
-    assert turn == Turn("user", f"{question} (Spelled: O-S-L-O.)")
+    (turn,) = add_quotations([ChatMessage("user", question)])
+    assert turn == ChatMessage("user", f"{question} (Spelled: O-S-L-O.)")
 
 
 @pytest.mark.parametrize(
@@ -92,30 +96,35 @@ def test_question_for_a_spelling_has_the_letters(question: str) -> None:
     ],
 )
 def test_without_a_word_to_spell_there_are_no_letters(question: str) -> None:
-    assert add_quotations([Turn("user", question)]) == [Turn("user", question)]
+    assert add_quotations([ChatMessage("user", question)]) == [ChatMessage("user", question)]
 
 
-NUMBER = Turn("user", "My number is five five five, zero one four two.")
+NUMBER = ChatMessage("user", "My number is five five five, zero one four two.")
 
 
 def test_corrected_number_follows_the_correction_and_is_corrected_again() -> None:
-    first, second = Turn("user", "No, it ends in three."), Turn("user", "No, it ends in four.")
+    first, second = (
+        ChatMessage("user", "No, it ends in three."),
+        ChatMessage("user", "No, it ends in four."),
+    )
     quoted = add_quotations([NUMBER, ANSWER, first, ANSWER, second])
     assert quoted[2].text == f"{first.text} (The number is five five five, zero one four three.)"
     assert quoted[4].text == f"{second.text} (The number is five five five, zero one four four.)"
 
 
 def test_limit_follows_a_request_that_no_tool_can_fulfil() -> None:
-    request = Turn("user", "Can you call an ambulance?")
-    assert add_quotations([request]) == [Turn("user", f"{request.text} (You cannot do this.)")]
+    request = ChatMessage("user", "Can you call an ambulance?")
+    assert add_quotations([request]) == [
+        ChatMessage("user", f"{request.text} (You cannot do this.)")
+    ]
     assert add_quotations([request], may_act=True) == [request]
 
 
 def test_sum_has_its_result_and_the_next_question_continues_it() -> None:
     dialogue = [
-        Turn("user", "What is seven minus fifteen?"),
-        Turn("assistant", "Minus eight."),
-        Turn("user", "And half of that?"),
+        ChatMessage("user", "What is seven minus fifteen?"),
+        ChatMessage("assistant", "Minus eight."),
+        ChatMessage("user", "And half of that?"),
     ]
     first, _, last = add_quotations(dialogue, may_act=True)
     assert first.text == "What is seven minus fifteen? (The result is minus 8.)"
@@ -124,15 +133,15 @@ def test_sum_has_its_result_and_the_next_question_continues_it() -> None:
 
 def test_other_question_ends_a_sum() -> None:
     dialogue = [
-        Turn("user", "What is seven minus five?"),
-        Turn("user", "Is the sky blue?"),
-        Turn("user", "Double that."),
+        ChatMessage("user", "What is seven minus five?"),
+        ChatMessage("user", "Is the sky blue?"),
+        ChatMessage("user", "Double that."),
     ]
     assert add_quotations(dialogue)[1:] == dialogue[1:]
 
 
 def test_local_fact_has_a_note_unless_the_site_may_have_told_it() -> None:
-    dialogue = [Turn("user", "When does the pharmacy open?")]
+    dialogue = [ChatMessage("user", "When does the pharmacy open?")]
     (noted,) = add_quotations(dialogue)
     assert noted.text == f"{dialogue[0].text} ({NO_FACTS})"
     assert add_quotations(dialogue, may_know=True) == dialogue
@@ -141,9 +150,9 @@ def test_local_fact_has_a_note_unless_the_site_may_have_told_it() -> None:
 
 def test_question_for_a_number_has_the_corrected_one() -> None:
     dialogue = [
-        Turn("user", "My code is four one five."),
-        Turn("user", "No, the first digit is nine."),
-        Turn("user", "Not five, six."),
-        Turn("user", "What is my code?"),
+        ChatMessage("user", "My code is four one five."),
+        ChatMessage("user", "No, the first digit is nine."),
+        ChatMessage("user", "Not five, six."),
+        ChatMessage("user", "What is my code?"),
     ]
     assert add_quotations(dialogue)[-1].text == "What is my code? (The number is nine one six.)"

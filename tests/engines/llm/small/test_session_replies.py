@@ -20,17 +20,17 @@ from appliance.engines.llm.small.sampling import Logits
 from appliance.engines.llm.small.session import SmallSession
 from appliance.engines.llm.small.worker import WorkerThread
 from appliance.link.engine import (
+    ChatMessage,
     Chunk,
     GenerateRequest,
     Result,
     Tool,
     ToolCall,
-    Turn,
 )
 from appliance.settings import LLMConfig, TTSConfig
 from tests.engines.llm.speech import synthesize
 
-SYSTEM = Turn("system", "You are friendly.")
+SYSTEM = ChatMessage("system", "You are friendly.")
 TIME = Tool("current_time", "Tells the time.", '{"type": "object", "properties": {}}')
 MOON = "The moon is the only natural satellite of the Earth."
 SIMPLE = "It is a big ball of rock."
@@ -158,7 +158,7 @@ async def test_question_in_parts_is_recognized_as_a_whole_if_a_part_is_unsure(
 
 async def ask(
     session: SmallSession,
-    *turns: Turn,
+    *turns: ChatMessage,
     tools: tuple[Tool, ...] = (TIME,),
     max_tokens: int = 100,
     speculative: bool = False,
@@ -180,8 +180,8 @@ def copies(metrics: LLMMetrics) -> float | None:
     return metrics.registry.get_sample_value("voice_llm_copies_total")
 
 
-QUESTION = Turn("user", "What time is it?")
-CALL = Turn("assistant", '{"name": "current_time", "parameters": {}}')
+QUESTION = ChatMessage("user", "What time is it?")
+CALL = ChatMessage("assistant", '{"name": "current_time", "parameters": {}}')
 
 
 @pytest.mark.parametrize("speculative", [False, True])
@@ -198,7 +198,7 @@ async def test_reply_after_the_result_is_spoken(
     session: SmallSession, model: ScriptedModel
 ) -> None:
     model.texts = ["It is ten past three."]
-    chunks = await ask(session, QUESTION, CALL, Turn("tool", "3:10 PM"))
+    chunks = await ask(session, QUESTION, CALL, ChatMessage("tool", "3:10 PM"))
     assert spoken(chunks) == "It is ten past three."
     assert reason(chunks) == "stop"
     assert "assistant\ncurrent_time()" in model.prompts[0]
@@ -253,27 +253,29 @@ async def test_tool_without_parameters_is_not_called_twice_for_a_question(
     session: SmallSession, model: ScriptedModel
 ) -> None:
     model.texts = ["current_time()", "It is noon."]
-    result = Turn("tool", "12:00 PM")
+    result = ChatMessage("tool", "12:00 PM")
     assert spoken(await ask(session, QUESTION, CALL, result)) == "It is noon."
-    later = await ask(session, QUESTION, CALL, result, Turn("assistant", "It is noon."), QUESTION)
+    later = await ask(
+        session, QUESTION, CALL, result, ChatMessage("assistant", "It is noon."), QUESTION
+    )
     assert ToolCall("current_time", "{}") in later
 
 
 async def test_prefill_includes_the_tools(session: SmallSession, model: ScriptedModel) -> None:
     model.texts = ["Hello."]
-    await session.prefill((SYSTEM, Turn("user", "Hi.")), (TIME,))
-    await ask(session, Turn("user", "Hi."))
+    await session.prefill((SYSTEM, ChatMessage("user", "Hi.")), (TIME,))
+    await ask(session, ChatMessage("user", "Hi."))
     assert model.prompts[1] == model.prompts[0]
 
 
-ABOUT_MOON = (Turn("user", "Tell me about the moon."), Turn("assistant", MOON))
+ABOUT_MOON = (ChatMessage("user", "Tell me about the moon."), ChatMessage("assistant", MOON))
 
 
 async def test_copy_of_the_last_answer_is_replaced_before_any_of_it_is_spoken(
     session: SmallSession, model: ScriptedModel, metrics: LLMMetrics
 ) -> None:
     model.texts = [MOON, SIMPLE]
-    chunks = await ask(session, *ABOUT_MOON, Turn("user", "Say it more simply."))
+    chunks = await ask(session, *ABOUT_MOON, ChatMessage("user", "Say it more simply."))
     assert spoken(chunks) == SIMPLE
     assert reason(chunks) == "stop"
     assert copies(metrics) == 1
@@ -283,7 +285,7 @@ async def test_copy_of_the_callers_sentence_is_replaced(
     session: SmallSession, model: ScriptedModel, metrics: LLMMetrics
 ) -> None:
     model.texts = ["Spell the word cat.", "C, a, t."]
-    chunks = await ask(session, Turn("user", "Spell the word cat."))
+    chunks = await ask(session, ChatMessage("user", "Spell the word cat."))
     assert spoken(chunks) == "C, a, t."
     assert copies(metrics) == 1
 
@@ -292,7 +294,7 @@ async def test_second_copy_is_not_spoken_instead_of_the_first(
     session: SmallSession, model: ScriptedModel, metrics: LLMMetrics
 ) -> None:
     model.texts = [MOON, "Say it more simply."]
-    chunks = await ask(session, *ABOUT_MOON, Turn("user", "Say it more simply."))
+    chunks = await ask(session, *ABOUT_MOON, ChatMessage("user", "Say it more simply."))
     assert spoken(chunks) == MOON
     assert copies(metrics) == 1
 
@@ -302,7 +304,7 @@ async def test_answer_is_repeated_if_the_caller_asks_or_the_model_is_sure(
     session: SmallSession, model: ScriptedModel, question: str, lead: float
 ) -> None:
     model.texts, model.lead = [MOON, SIMPLE], lead
-    chunks = await ask(session, *ABOUT_MOON, Turn("user", question))
+    chunks = await ask(session, *ABOUT_MOON, ChatMessage("user", question))
     assert spoken(chunks) == MOON
 
 
@@ -310,7 +312,7 @@ async def test_own_answer_is_spoken_from_its_first_word(
     session: SmallSession, model: ScriptedModel, metrics: LLMMetrics
 ) -> None:
     model.texts = [SIMPLE]
-    chunks = await ask(session, *ABOUT_MOON, Turn("user", "Stop."))
+    chunks = await ask(session, *ABOUT_MOON, ChatMessage("user", "Stop."))
     assert chunks[:3] == ["It is", " a", " big"]
     assert spoken(chunks) == SIMPLE
     assert copies(metrics) == 0

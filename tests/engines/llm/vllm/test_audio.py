@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from appliance.engines.llm.vllm.audio import AudioClip, SessionClips, count_audio_tokens
 from appliance.errors import BadRequest
-from appliance.link.engine import INPUT_SAMPLE_RATE, Turn
+from appliance.link.engine import INPUT_SAMPLE_RATE, ChatMessage
 from appliance.settings import Settings
 from tests.engines.llm.speech import synthesize
 
@@ -213,10 +213,10 @@ def clips() -> SessionClips:
     return SessionClips(Settings().llm)
 
 
-def hear(clips: SessionClips, utterance: int, pcm: bytes) -> Turn:
+def hear(clips: SessionClips, utterance: int, pcm: bytes) -> ChatMessage:
     clips.begin(utterance)
     clips.clip(utterance).add(pcm)
-    return Turn("user", utterance=utterance)
+    return ChatMessage("user", utterance=utterance)
 
 
 def test_clip_keeps_its_name_until_it_grows(clips: SessionClips) -> None:
@@ -245,7 +245,7 @@ def test_only_speech_has_tokens(clips: SessionClips) -> None:
     turns = [
         hear(clips, 1, question),
         hear(clips, 2, bytes(32_000)),
-        Turn("user", "typed"),
+        ChatMessage("user", "typed"),
     ]
     assert clips.count_tokens(turns) == {1: count_audio_tokens(len(question) // 2)}
     assert [clips.has_content(turn) for turn in turns] == [True, False, True]
@@ -256,7 +256,7 @@ def test_utterance_is_open_until_it_ends(clips: SessionClips) -> None:
     assert clips.is_open(turn)
     clips.end(1)
     assert not clips.is_open(turn)
-    assert not clips.is_open(Turn("user", "typed"))
+    assert not clips.is_open(ChatMessage("user", "typed"))
 
 
 def test_unknown_utterance_is_refused_but_can_be_dropped(clips: SessionClips) -> None:
@@ -267,12 +267,12 @@ def test_unknown_utterance_is_refused_but_can_be_dropped(clips: SessionClips) ->
         with pytest.raises(BadRequest, match="unknown utterance 1"):
             method(1)
     with pytest.raises(BadRequest):
-        clips.count_tokens([Turn("user", utterance=1)])
+        clips.count_tokens([ChatMessage("user", utterance=1)])
 
 
 def test_parts_of_a_question_become_one_clip(clips: SessionClips) -> None:
     first, second = synthesize("What is the capital"), synthesize("of France?")
-    turns = [hear(clips, 1, first), hear(clips, 2, second), Turn("assistant", "Paris.")]
+    turns = [hear(clips, 1, first), hear(clips, 2, second), ChatMessage("assistant", "Paris.")]
     question, answer = clips.join_parts(turns)
     assert answer == turns[2]
     assert question.utterance is not None

@@ -16,30 +16,30 @@ from appliance.engines.llm.vllm.audio import count_audio_tokens
 from appliance.engines.llm.vllm.prompt import Llama3Format, Prompt
 from appliance.engines.llm.vllm.tools import render_call
 from appliance.errors import BadRequest
-from appliance.link.engine import Tool, ToolCall, Turn
+from appliance.link.engine import ChatMessage, Tool, ToolCall
 from tests.engines.llm.vllm.texts import GOLDEN, TEXTS, vocabulary
 
 TODAY = "26 Jul 2024"
 FILLER = 510  # token at each position of a clip in the reference
 
 CONVERSATIONS = {
-    "one_1s": [Turn("user", utterance=1)],
+    "one_1s": [ChatMessage("user", utterance=1)],
     "sys_2.4s": [
-        Turn("system", "You are a helpful assistant."),
-        Turn("user", "Transcribe", utterance=1),
+        ChatMessage("system", "You are a helpful assistant."),
+        ChatMessage("user", "Transcribe", utterance=1),
     ],
     "multi": [
-        Turn("system", "You are helpful."),
-        Turn("user", utterance=1),
-        Turn("assistant", "hello there"),
-        Turn("user", utterance=2),
+        ChatMessage("system", "You are helpful."),
+        ChatMessage("user", utterance=1),
+        ChatMessage("assistant", "hello there"),
+        ChatMessage("user", utterance=2),
     ],
-    "long45": [Turn("user", utterance=1)],
+    "long45": [ChatMessage("user", utterance=1)],
 }
 
 
 def build(
-    turns: Sequence[Turn],
+    turns: Sequence[ChatMessage],
     tools: Sequence[Tool] = (),
     clips: dict[int, int] | None = None,
     max_tokens: int = 100_000,
@@ -89,7 +89,7 @@ def expand(prompt: Prompt, clips: dict[int, int]) -> Iterator[int]:
 
 
 def test_system_block_is_present_without_a_system_prompt() -> None:
-    assert render(build([Turn("user", "hi")])) == (
+    assert render(build([ChatMessage("user", "hi")])) == (
         "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n"
         "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n<|eot_id|>"
         "<|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|>"
@@ -100,10 +100,10 @@ def test_system_block_is_present_without_a_system_prompt() -> None:
 def test_tools_are_defined_in_the_system_block_and_results_have_the_ipython_role() -> None:
     tool = Tool("current_time", "Tells the time.", '{"type": "object", "properties": {}}')
     turns = [
-        Turn("system", "Be brief."),
-        Turn("user", "What time is it?"),
-        Turn("assistant", render_call(ToolCall("current_time", "{}"))),
-        Turn("tool", '{"time": "ten"}'),
+        ChatMessage("system", "Be brief."),
+        ChatMessage("user", "What time is it?"),
+        ChatMessage("assistant", render_call(ToolCall("current_time", "{}"))),
+        ChatMessage("tool", '{"time": "ten"}'),
     ]
     system, _, rest = render(build(turns, [tool])).partition("<|eot_id|>")
     assert "\n\nEnvironment: ipython\nCutting Knowledge Date:" in system
@@ -119,24 +119,28 @@ def test_tools_are_defined_in_the_system_block_and_results_have_the_ipython_role
 
 
 def test_tool_result_that_is_not_json_becomes_a_string() -> None:
-    turns = [Turn("user", "a"), Turn("assistant", "b"), Turn("tool", 'it is "ten"')]
+    turns = [
+        ChatMessage("user", "a"),
+        ChatMessage("assistant", "b"),
+        ChatMessage("tool", 'it is "ten"'),
+    ]
     assert 'ipython<|end_header_id|>\n\n"it is \\"ten\\""<|eot_id|>' in render(build(turns))
 
 
 def test_texts_are_stripped() -> None:
-    text = render(build([Turn("system", " Be brief.\n"), Turn("user", "\n hi \t")]))
+    text = render(build([ChatMessage("system", " Be brief.\n"), ChatMessage("user", "\n hi \t")]))
     assert "\n\nBe brief.<|eot_id|>" in text
     assert "\n\nhi<|eot_id|>" in text
 
 
 def test_consecutive_turns_of_one_role_are_merged_with_their_clips() -> None:
     turns = [
-        Turn("user", "one", utterance=4),
-        Turn("user", utterance=9),
-        Turn("user", "two"),
-        Turn("assistant", "a"),
-        Turn("assistant", "b"),
-        Turn("user", "three"),
+        ChatMessage("user", "one", utterance=4),
+        ChatMessage("user", utterance=9),
+        ChatMessage("user", "two"),
+        ChatMessage("assistant", "a"),
+        ChatMessage("assistant", "b"),
+        ChatMessage("user", "three"),
     ]
     prompt = build(turns, clips={4: 10, 9: 20})
     assert render_dialogue(prompt) == (
@@ -151,21 +155,30 @@ def test_consecutive_turns_of_one_role_are_merged_with_their_clips() -> None:
 
 
 def test_turns_without_text_or_speech_are_omitted() -> None:
-    prompt = build([Turn("user", "hi"), Turn("assistant", " "), Turn("user", utterance=3)])
-    assert prompt == build([Turn("user", "hi")])
+    prompt = build(
+        [ChatMessage("user", "hi"), ChatMessage("assistant", " "), ChatMessage("user", utterance=3)]
+    )
+    assert prompt == build([ChatMessage("user", "hi")])
 
 
 def test_prompt_of_a_conversation_is_a_prefix_of_the_next_one() -> None:
-    turns = [Turn("system", "s"), Turn("user", "hi"), Turn("assistant", "Hello.")]
+    turns = [
+        ChatMessage("system", "s"),
+        ChatMessage("user", "hi"),
+        ChatMessage("assistant", "Hello."),
+    ]
     prefix = build(turns).tokens
-    assert build([*turns, Turn("user", "And?")]).tokens[: len(prefix)] == prefix
+    assert build([*turns, ChatMessage("user", "And?")]).tokens[: len(prefix)] == prefix
     assert render_dialogue(build(turns[:1])) == ""
 
 
-def make_questions(count: int) -> list[Turn]:
-    turns = [Turn("system", "Be brief.")]
+def make_questions(count: int) -> list[ChatMessage]:
+    turns = [ChatMessage("system", "Be brief.")]
     for number in range(count):
-        turns += [Turn("user", utterance=number), Turn("assistant", f"answer {number}")]
+        turns += [
+            ChatMessage("user", utterance=number),
+            ChatMessage("assistant", f"answer {number}"),
+        ]
     return turns[:-1]
 
 
@@ -191,7 +204,7 @@ def test_last_question_and_system_block_are_never_dropped() -> None:
 
 TURNS = st.lists(
     st.builds(
-        Turn,
+        ChatMessage,
         st.sampled_from(["system", "user", "assistant", "tool"]),
         TEXTS,
         st.none() | st.integers(0, 5),
@@ -211,7 +224,7 @@ TOOLS = st.lists(
 
 @given(TURNS, TOOLS, TEXTS, st.dictionaries(st.integers(0, 5), st.integers(1, 400)))
 def test_texts_never_add_special_tokens_to_a_prompt(
-    turns: list[Turn], tools: list[Tool], today: str, clips: dict[int, int]
+    turns: list[ChatMessage], tools: list[Tool], today: str, clips: dict[int, int]
 ) -> None:
     prompt = Llama3Format(vocabulary()).build_prompt(turns, tools, today, clips, 1_000_000)
     special = Counter(token for token in prompt.tokens if token >= vocabulary().size)
@@ -226,7 +239,7 @@ def test_texts_never_add_special_tokens_to_a_prompt(
 
 @given(TURNS, st.dictionaries(st.integers(0, 5), st.integers(1, 400)), st.integers(0, 2_000))
 def test_prompt_has_a_placeholder_for_every_clip_and_fits(
-    turns: list[Turn], clips: dict[int, int], max_tokens: int
+    turns: list[ChatMessage], clips: dict[int, int], max_tokens: int
 ) -> None:
     try:
         prompt = build(turns, clips=clips, max_tokens=max_tokens)

@@ -23,7 +23,7 @@ RELEASED_BYTES = BYTES_PER_SECOND // 5  # held audio that is passed on with one 
 REAL_TIME_RATIO = 0.5
 
 
-class AudioPace:
+class InputPace:
     """The audio of one client.
 
     `ratio` is the pace that is allowed for any length of time, as a multiple of real time.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import TooFast
-from appliance.gateway.pace import BYTES_PER_SECOND, STALL_SECONDS, AudioPace
+from appliance.gateway.input_pace import BYTES_PER_SECOND, STALL_SECONDS, InputPace
 
 FRAME_SECONDS = 0.04
 FRAME_BYTES = round(FRAME_SECONDS * BYTES_PER_SECOND)
@@ -28,7 +28,7 @@ def numbers(pcm: bytes) -> list[int]:
     ]
 
 
-def passed_on(pace: AudioPace, arrivals: Iterable[float]) -> list[int]:
+def passed_on(pace: InputPace, arrivals: Iterable[float]) -> list[int]:
     """Receive one frame at each of these times. Return the numbers of those passed on."""
     return [
         number
@@ -42,7 +42,7 @@ def microphone(count: int, start: float = 0.0) -> list[float]:
 
 
 def test_audio_in_real_time_is_passed_on_at_once() -> None:
-    pace = AudioPace(1.5, BURST_SECONDS)
+    pace = InputPace(1.5, BURST_SECONDS)
     for index, now in enumerate(microphone(5_000)):
         assert numbers(pace.receive(frame(index), now)) == [index]
 
@@ -53,7 +53,7 @@ def test_short_stall_loses_nothing(stall_seconds: float) -> None:
     backlog = [before[-1] + stall_seconds] * round(stall_seconds / FRAME_SECONDS)
     after = microphone(100, backlog[-1] + FRAME_SECONDS)
     arrivals = before + backlog + after
-    assert passed_on(AudioPace(1.5, BURST_SECONDS), arrivals) == list(range(len(arrivals)))
+    assert passed_on(InputPace(1.5, BURST_SECONDS), arrivals) == list(range(len(arrivals)))
 
 
 @pytest.mark.parametrize("stall_seconds", [3.0, 8.0, 40.0])
@@ -63,7 +63,7 @@ def test_long_stall_drops_the_oldest_audio_and_the_call_goes_on(stall_seconds: f
     backlog = [before[-1] + stall_seconds + index * 1e-4 for index in range(lost)]
     after = microphone(100, backlog[-1] + FRAME_SECONDS)
     arrivals = before + backlog + after
-    kept = passed_on(AudioPace(1.5, BURST_SECONDS), arrivals)
+    kept = passed_on(InputPace(1.5, BURST_SECONDS), arrivals)
     newest = round(BURST_SECONDS / FRAME_SECONDS)
     assert kept[:100] == list(range(100))
     first_kept = kept[100]
@@ -72,19 +72,19 @@ def test_long_stall_drops_the_oldest_audio_and_the_call_goes_on(stall_seconds: f
 
 
 def test_microphone_that_was_off_loses_nothing() -> None:
-    pace = AudioPace(1.5, BURST_SECONDS)
+    pace = InputPace(1.5, BURST_SECONDS)
     arrivals = microphone(50) + microphone(50, 60.0) + microphone(50, 90.0)
     assert passed_on(pace, arrivals) == list(range(150))
 
 
 def test_three_stalls_in_a_row_are_not_a_flood() -> None:
     arrivals = [seconds for stall in (10.0, 20.0, 30.0) for seconds in [stall] * 250]
-    passed_on(AudioPace(1.5, BURST_SECONDS), arrivals)
+    passed_on(InputPace(1.5, BURST_SECONDS), arrivals)
 
 
 @given(st.floats(2.5, 50), st.sampled_from([640, 1280, 3200]))
 def test_flood_is_refused_and_little_of_it_is_passed_on(speed: float, size: int) -> None:
-    pace = AudioPace(1.5, BURST_SECONDS)
+    pace = InputPace(1.5, BURST_SECONDS)
     received = passed = 0
     now = 0.0
     with pytest.raises(TooFast):
@@ -98,7 +98,7 @@ def test_flood_is_refused_and_little_of_it_is_passed_on(speed: float, size: int)
 
 @given(st.lists(st.tuples(st.integers(1, 800), st.floats(0, 5)), max_size=100))
 def test_audio_is_passed_on_in_order_whatever_its_timing(steps: list[tuple[int, float]]) -> None:
-    pace, now = AudioPace(100, BURST_SECONDS), 0.0
+    pace, now = InputPace(100, BURST_SECONDS), 0.0
     passed: list[int] = []
     for number, (samples, gap) in enumerate(steps):
         now += gap
