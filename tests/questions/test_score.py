@@ -9,7 +9,8 @@ import pytest
 from tests.questions.score import Question, dialogues, faults, parse
 
 # Not review.tsv: "I am sorry" answers most of it, because it asks for what the appliance cannot do.
-FILES = [Path(__file__).with_name(f"{name}.tsv") for name in ("given", "held_back", "unseen")]
+NAMES = ("given", "held_back", "unseen", "callers", "callers_held_back")
+FILES = [Path(__file__).with_name(f"{name}.tsv") for name in NAMES]
 
 
 def questions(file: Path) -> list[Question]:

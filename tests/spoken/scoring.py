@@ -96,11 +96,17 @@ def in_phrases(speak: Speak) -> Speak:
     return lambda text: " ".join(map(speak, phrases(text)))
 
 
-def score(cases: Iterable[Case], normalize: Speak, phonemes: Speak | None = None) -> Score:
+def score(
+    cases: Iterable[Case],
+    normalize: Speak,
+    phonemes: Speak | None = None,
+    letters_may_join: bool = False,
+) -> Score:
     """Judge `normalize` on every case.
 
-    With `phonemes`, a case is also right if it sounds like one of its readings. A case for which
-    `normalize` raises an error is wrong.
+    With `phonemes`, a case is also right if it sounds like one of its readings. With
+    `letters_may_join`, "MRI" is right for "M R I" in every category: whether it is spelled, the G2P
+    decides. A case for which `normalize` raises an error is wrong.
     """
     result = Score()
     for case in cases:
@@ -110,20 +116,22 @@ def score(cases: Iterable[Case], normalize: Speak, phonemes: Speak | None = None
         except Exception as error:
             result.wrong.append(Wrong(case, f"raised {error!r}"))
             continue
-        if is_right(spoken, case, phonemes):
+        if is_right(spoken, case, phonemes, letters_may_join):
             result.right[case.category] += 1
         else:
             result.wrong.append(Wrong(case, spoken))
     return result
 
 
-def is_right(spoken: str, case: Case, phonemes: Speak | None = None) -> bool:
+def is_right(
+    spoken: str, case: Case, phonemes: Speak | None = None, letters_may_join: bool = False
+) -> bool:
     """Return whether `spoken` has the words, or with `phonemes` the sound, of a reading."""
     if phonemes is not None:
         if case.category not in BY_SOUND and _has_same_words(spoken, case):
             return True
         return _sounds_the_same(spoken, case, phonemes)
-    return _has_same_words(spoken, case)
+    return _has_same_words(spoken, case, letters_may_join)
 
 
 def plain_words(text: str) -> str:
@@ -138,11 +146,11 @@ def plain_words(text: str) -> str:
     return _AND_IN_NUMBER.sub(r"\1 ", " ".join(text.split()))
 
 
-def _has_same_words(spoken: str, case: Case) -> bool:
+def _has_same_words(spoken: str, case: Case, letters_may_join: bool = False) -> bool:
     words = plain_words(spoken)
     if words in map(plain_words, case.readings):
         return True
-    if case.category not in JOINED_LETTERS:
+    if case.category not in JOINED_LETTERS and not letters_may_join:
         return False
     return any(_letters_may_join(reading).fullmatch(words) for reading in case.readings)
 

@@ -21,8 +21,8 @@ _CLOSERS = "\"'”’)]}*_`~"
 _DASHES = _words("- – — − --")
 # Between two numbers, or a number and a unit: with spaces around them.
 _BETWEEN_NUMBERS = _words("x X × · * : ^") | _DASHES
-# They compare or divide whatever stands on both sides.
-_BETWEEN_ANY = _words("/ ÷ + = < > ≤ ≥ ≪ ≫ ≠ ≈ ± ~ <= >= =< => != == << >> +/- -> → ⇒")
+# They compare or divide whatever stands on both sides; "Smith v. Jones" are two parties.
+_BETWEEN_ANY = _words("/ ÷ + = < > ≤ ≥ ≪ ≫ ≠ ≈ ± ~ <= >= =< => != == << >> +/- -> → ⇒ v. vs.")
 _DAYS_AND_MONTHS = re.compile(
     r"(?:mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w*\.?"
     r"|noon|midnight|[ap]\.?m\.?",
@@ -38,10 +38,10 @@ _STOP = re.compile(r"[.,;:!?…]$")
 _LABELS = _words(
     "p pg pp pgs ch chap chs art arts para paras par sec secs sect subsec cl fig figs eq eqs exh"
     " app vol vols bk pt ver rev rm rms apt ste bldg flr fl ext acct rte rt hwy est ca ser tel ph"
-    " amend wt ht temp nos no cert reg inv ord stat ex"
+    " amend wt ht temp nos no cert reg inv ord stat ex ctrm crtrm doc dkt dwg"
 )
 # Those that are words, too: "This is my app. I like it."
-_LABELS_AND_WORDS = _words("art app par fig reg rev ser ext temp no stat ex")
+_LABELS_AND_WORDS = _words("art app par fig reg rev ser ext temp no stat ex doc")
 # In the middle of a sentence, before a word in lower case or a number.
 _SHORT_WORDS = _words(
     "approx avg max misc incl excl esp resp appt acct amt qty tel ref hr hrs yrs pts ed eds orig"
@@ -77,8 +77,8 @@ _RANKS = _words("King Queen Pope Emperor Empress Tsar Czar Prince Sultan Kaiser 
 _DIGIT_LABELS = _words(
     "pin pins ssn security ext extension acct account passcode password zip routing card serial"
     " badge mrn record confirmation reference tracking code press dial call text ring member policy"
-    " id voicemail otp error box cpt npi ndc hotline combination keypad number digits four"
-    " three six"
+    " id voicemail otp error box cpt npi ndc hotline combination keypad pager bleep beeper fax"
+    " number digits four three six emergency emergencies"
 )
 _FILLERS = _words(
     "number numbers no codes code digits is are was were of the your in with for to my ssn account"
@@ -175,11 +175,13 @@ def _is_abbreviation_before_number(words: Sequence[str], index: int) -> bool:
         return False
     if core == "I." and index and _bare(words[index - 1]) in _MONARCHS:
         return following is None or not _NEW_SENTENCE.match(following)  # William I. Thomas
+    after_number = index > 0 and _HAS_DIGIT.search(words[index - 1]) is not None
+    if core == "U.S." and after_number:  # "410 U.S. 113" is a volume and a page
+        return following is None or following[:1].isdigit()
     name = core[:-1].lower()
     next_word = "" if following is None else following.lstrip(_OPENERS)
     if name in _LABELS and (following is None or _can_be_labelled(name, next_word)):
         return True
-    after_number = index > 0 and _HAS_DIGIT.search(words[index - 1]) is not None
     if name in _SHORT_WORDS or (name in _SHORT_UNITS and after_number):
         return following is None or next_word[:1].islower() or next_word[:1].isdigit()
     return False

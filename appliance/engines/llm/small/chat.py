@@ -26,6 +26,7 @@ from appliance.engines.llm.small.tools import (
 )
 from appliance.errors import BadRequest
 from appliance.link.engine import ChatMessage, Tool
+from appliance.settings.prompts import SMALL_PROMPT
 
 # Turns dropped at a time. Dropping turns invalidates the cache of everything that follows them, so
 # it should happen rarely.
@@ -76,7 +77,8 @@ class ChatMLFormat:
         then the beginning of the last turn. The system prompt, the tools and the examples are never
         dropped. Raises BadRequest if these alone are too long.
         """
-        system = add_definitions([turn for turn in turns if turn.role == "system"], tools)
+        prompts = [turn for turn in turns if turn.role == "system"]
+        system = add_definitions(prompts, tools)
         dialogue = merge_same_role([turn for turn in turns if turn.role != "system"])
         head = [
             token
@@ -84,7 +86,9 @@ class ChatMLFormat:
             for token in self._turn(turn)
         ]
         is_result = [turn.role == "tool" for turn in dialogue]
-        quoted = add_quotations(dialogue, may_act(tools))
+        # A prompt of the site may tell the opening hours; the default one tells nothing.
+        may_know = any(turn.text != SMALL_PROMPT for turn in prompts)
+        quoted = add_quotations(dialogue, may_act(tools), may_know)
         dialogue = render_calls([*quoted[:-1], *dialogue[-1:]] if is_open else quoted)
         bodies = [self._turn(turn) for turn in dialogue]
         asks = bool(dialogue) and dialogue[-1].role == "user"

@@ -6,9 +6,9 @@ for the next call, that it will. The prompt says what is true after such a quest
     What is the temperature outside? (You have no weather report.)
     Can you call an ambulance? (You cannot do this.)
 
-The rules name kinds of requests: a polite or plain command with a verb of acting, and a question
-for the weather of a time or place. What else is asked stays as it is. English, as `llm.language`.
-No I/O.
+The rules name kinds of requests: a polite or plain command with a verb of acting, a question
+whether it is done, and a question for the weather of a time or place. What else is asked stays as
+it is. English, as `llm.language`. No I/O.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NO_ACTION: Final = "You cannot do this."
 _OPENING = (
     r"^\W*(?:(?:please|now|then|and|okay|ok|hey|so|well|yes|no)\b[\s,.]*)*"
     r"(?:(?:can|could|will|would) you (?:please |just |maybe |also |now |quickly )*"
-    r"|i (?:want|need|would like) you to |i'd like you to )?"
+    r"|i (?:want|need|would like) (?:you )?to |i'd like (?:you )?to )?"
 )
 _SOMEBODY = (
     r"(?:my|the|a|an|him|her|them|us|our|this|someone|somebody|security|reception|doctor|dr|nurse"
@@ -38,7 +38,15 @@ _ACTIONS = "|".join(
         rf"tell (?!me\b|us\b|you\b){_SOMEBODY}(?! (?:story|joke|truth|time)\b)",
         rf"let {_SOMEBODY}.* know\b",
         r"(?:send|email|e-mail|mail|fax|forward|transfer|connect|post)\b",
-        r"put me (?:through|in touch)\b",
+        r"(?:put|pass|patch) me (?:through|on|over|in touch)\b",
+        rf"ask (?!me\b|us\b|you\b){_SOMEBODY}",
+        r"(?:make sure|see to it) (?:that )?(?:someone|somebody|he|she|they|the|my)\b",
+        r"(?:have|get) (?:someone|somebody|the \w+|a doctor|a nurse) (?:to )?(?:call|come|see)\b",
+        r"(?:report|submit|file|register|log|record) (?:a|an|the|my|this|it)\b",
+        r"(?:google|search|download|install|look (?:for|up)|find out)\b",
+        r"take (?:a|my) (?:photo|picture|temperature|blood pressure)\b",
+        r"(?:clean|wash|cook|feed|water|carry|fix|repair) (?:the|my|me|this|it)\b",
+        r"make me (?:a|an|some)\b",
         r"(?:book|reserve|order|buy|get|fetch|bring|find) (?:me|us|a|an|my|some|two|three)\b",
         r"(?:pay|renew|cancel|reschedule|schedule|delete|save|print|unlock|lock|dim|wake|remind)\b",
         r"(?:turn|switch) (?:on|off|up|down|it|the|my)\b",
@@ -48,12 +56,31 @@ _ACTIONS = "|".join(
         r"take a (?:message|note)\b",
         r"make (?:me )?(?:a|an) (?:note|appointment|reservation|booking|call)\b",
         r"(?:write|note) (?:this|that|it) down\b",
-        r"look up\b",
         r"(?:remember|keep) .*\b(?:for|until) (?:my |the )?next\b",
         r"(?:remember|keep) .*\b(?:tomorrow|next time|next week)\b",
     )
 )
 _ACTION = re.compile(rf"{_OPENING}(?:{_ACTIONS})", re.IGNORECASE)
+# The same in other forms: a polite question, a wish, and a question whether it is done.
+_DOING = (
+    r"(?:calling|phoning|ringing|telling|asking|informing|sending|e-?mailing|mailing|texting"
+    r"|forwarding|transferring|connecting|booking|ordering|getting|bringing|fetching|turning"
+    r"|switching|opening|closing|shutting|locking|checking|looking|cancell?ing|rescheduling"
+    r"|renewing|printing|reminding|waking|putting|passing)"
+)
+_DONE = (
+    r"(?:call(?:ed)?|phoned?|text(?:ed)?|inform(?:ed)?|sen[dt]|e-?mail(?:ed)?|forward(?:ed)?"
+    r"|transfer(?:red)?|book(?:ed)?|order(?:ed)?|pa(?:y|id)|cancel(?:l?ed)?|renew(?:ed)?"
+    r"|schedule[d]?|turn(?:ed)?|switch(?:ed)?|open(?:ed)?|lock(?:ed)?|print(?:ed)?"
+    r"|note(?:d)?|t(?:ell|old) (?!me\b|us\b))"
+)
+_OTHER_ACTION = re.compile(
+    rf"^\W*(?:please )?(?:would|do) you mind {_DOING}\b"
+    r"|^\W*i (?:need|want|would like) (?:an appointment|a (?:taxi|cab|reservation|booking|table)"
+    r"|to (?:make|get) an? (?:appointment|reservation|booking))\b"
+    rf"|^\W*(?:and |so )?(?:have|did) you (?:already |just |really )?{_DONE}\b",
+    re.IGNORECASE,
+)
 _NOW = (
     r"(?:outside|outdoors|today|tonight|tomorrow|now|at the moment|this (?:morning|evening)"
     r"|(?:on|next) (?:mon|tues|wednes|thurs|fri|satur|sun)day)"
@@ -83,4 +110,4 @@ def limit_of(text: str) -> str:
     text = text.replace("’", "'")
     if _ASKS_FOR_WEATHER.search(text) and _WEATHER.search(text):
         return NO_WEATHER
-    return NO_ACTION if _ACTION.match(text) else ""
+    return NO_ACTION if _ACTION.match(text) or _OTHER_ACTION.match(text) else ""

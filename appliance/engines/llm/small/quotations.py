@@ -6,8 +6,8 @@ sentence of the call. Asked to spell a word, they repeat it. Both are known, so 
     What did I just say? (Before this, I said: "I live in Oslo.")
     Spell the word cat. (Spelled: C-A-T.)
 
-So are the corrected number of `corrected_numbers.py` and the limits of
-`impossible_requests.py`.
+So are the corrected number of `corrected_numbers.py`, the results of `spoken_sums.py`, and the
+limits of `impossible_requests.py` and `local_facts.py`.
 
 The quotation follows the question, so that the beginning of the prompt stays the same, and so does
 the model's cache of it. The questions are English, as `llm.language`.
@@ -18,8 +18,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from appliance.engines.llm.small.corrected_numbers import corrected_number, find_number
+from appliance.engines.llm.small.corrected_numbers import (
+    asks_for_number,
+    corrected_number,
+    find_number,
+)
 from appliance.engines.llm.small.impossible_requests import limit_of
+from appliance.engines.llm.small.local_facts import NO_FACTS, asks_for_local_fact
+from appliance.engines.llm.small.spoken_sums import sum_result
 from appliance.link.engine import ChatMessage
 
 # At the end of the text: "What did I say about my cats?" is another question, which the model
@@ -43,22 +49,37 @@ _ASKS_TO_SPELL = re.compile(
 _NOT_WORDS = frozenset({"it", "that", "this", "them", "again", "me", "please", "word", "name"})
 
 
-def add_quotations(dialogue: Sequence[ChatMessage], may_act: bool = False) -> list[ChatMessage]:
+def add_quotations(
+    dialogue: Sequence[ChatMessage], may_act: bool = False, may_know: bool = False
+) -> list[ChatMessage]:
     """Add to each question of the caller what small models need to answer it.
 
     `may_act`: there are tools that may fulfil requests, so that the limits are not added.
+    `may_know`: the system prompt may have facts of the place, so that it is not said that there
+    are none.
     """
     quoted: list[ChatMessage] = []
-    before, number = "", ""
+    told: list[str] = []  # the caller's texts
+    number = told_number = result = ""  # `told_number` is the text that told it
     for turn in dialogue:
         if turn.role == "user":
             corrected = corrected_number(turn.text, number)
-            number = corrected or find_number(turn.text) or number
+            if corrected:
+                number = corrected
+            elif found := find_number(turn.text):
+                number, told_number = found, turn.text
+            elif asks_for_number(turn.text, told_number):
+                corrected = number
+            result = sum_result(turn.text, result)
             quotation = f"The number is {corrected}." if corrected else ""
-            quotation = quotation or _quotation(turn.text, before)
-            if not may_act:
-                quotation = quotation or limit_of(turn.text)
-            before = turn.text
+            quotation = quotation or _quotation(turn.text, told[-1] if told else "")
+            if not quotation and result:
+                quotation = f"The result is {result}."
+            if not quotation and not may_act:
+                quotation = limit_of(turn.text)
+                if not quotation and not may_know and asks_for_local_fact(turn.text, told):
+                    quotation = NO_FACTS
+            told.append(turn.text)
             if quotation:
                 turn = ChatMessage("user", f"{turn.text} ({quotation})")
         quoted.append(turn)

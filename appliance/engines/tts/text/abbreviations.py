@@ -38,6 +38,9 @@ _TITLES = {
     "Supt": "Superintendent",
     "Atty": "Attorney",
     "Amb": "Ambassador",
+    "Mme": "Madame",
+    "Mlle": "Mademoiselle",
+    "Messrs": "Messieurs",
     "Mt": "Mount",
     "Ft": "Fort",
     "Pt": "Point",
@@ -47,6 +50,7 @@ _WORDS = {
     "jr": "Junior",
     "sr": "Senior",
     "dept": "department",
+    "hosp": "hospital",
     "depts": "departments",
     "govt": "government",
     "univ": "university",
@@ -158,6 +162,11 @@ _LABELS = {
     "inv": "invoice",
     "ord": "order",
     "stat": "statute",
+    "ctrm": "courtroom",
+    "crtrm": "courtroom",
+    "doc": "document",
+    "dkt": "docket",
+    "dwg": "drawing",
 }
 # Read as letters, with periods or without.
 _PRESCRIPTION = {
@@ -218,6 +227,7 @@ _WRITTEN: Final = {
     "etc": "et cetera",
     "approx": "approximately",
     "H2O": "H two O",
+    "HbA1c": "H B A one C",
     "CO2": "C O two",
     "Ph.D": "P H D",
     "Ph.D.": "P H D",
@@ -288,8 +298,8 @@ ABBREVIATIONS: Rules = (
     rule(rf"(?<![\w.])({any_of(_PRESCRIPTION)})\.(?!\w)", _prescription),
     rule(r"\b(?:prn|npo|qhs|qid|tid)\b", lambda m: " ".join(m[0].upper())),
     rule(
-        r"(?<=\d )(tab|cap)(s?)\.(?=\s)",
-        lambda m: f"{'tablet' if m[1] == 'tab' else 'capsule'}{m[2]}",
+        r"(?<=\d )(tab|cap)(?:(s?)\.(?=\s)|(s)\b(?!\.))",
+        lambda m: f"{'tablet' if m[1] == 'tab' else 'capsule'}{m[2] or m[3] or ''}",
     ),
     rule(r"\b[qQ]\.?\s?(\d+(?:[-–]\d+)?)\s?(h|hr|min|d|wk)\b\.?", _every),
     # streets before titles: "12 Oak Dr." is not a doctor, "42nd St." not a saint
@@ -324,7 +334,9 @@ ABBREVIATIONS: Rules = (
     rule(r"\bSte\.(\s+(?=[A-Z][a-z]))", "Saint "),
     rule(r"\bSt\.", lambda m: "Street" + _stop(m)),
     rule(
-        rf"(?<![\w.])({any_of(_LABELS)})\.\s?(?=#?\d|[IVXivxl]+\b|[A-Z]\d*\b(?!\.))", _label, re.I
+        rf"(?<![\w.])({any_of(_LABELS)})\.\s?(?=#?\d|[IVXivxl]+\b|[A-Z]\d*\b(?!\.))",
+        _label,
+        re.I,
     ),
     rule(
         rf"(?<![\w.])({_LABELS_WITHOUT_PERIOD})\s(?=#?\d|[A-Z]\b)",
@@ -335,7 +347,8 @@ ABBREVIATIONS: Rules = (
         r"\b[Nn]os?\.\s?(?=[A-Z]{0,3}-?\d)",
         "number ",
     ),
-    rule(rf"(?<![\w.])(?<!\d )({any_of(_TITLES)})\.(?=\s[A-Z]|\s\w|$)", lambda m: _TITLES[m[1]]),
+    rule(rf"(?<![\w.])(?<!\d )({any_of(_TITLES)})\.(?=\s[^\W\d]|$)", lambda m: _TITLES[m[1]]),
+    rule(r"\brev\.\s(?=[A-Z]\b)", "revision "),  # in lower case it is no title
     rule(r"\bEx\.\s(?=\d|[A-Z]\b)", "Exhibit "),
     rule(r"(?<=& )Co\.(?=\s[a-z]|,)", "Company"),
     rule(r"(?<=& )Co\.", "Company."),
@@ -364,6 +377,17 @@ ABBREVIATIONS: Rules = (
     ),
     rule(r"§§\s?", "sections "),
     rule(r"§\s?", "section "),
+    rule(r"¶¶\s?", "paragraphs "),
+    rule(r"¶\s?(?=[\dA-Z])", "paragraph "),
+    rule(r"(?:Ø|⌀)\s?(?=\d)", "diameter "),
+    rule(r"\b(Cl|OH|HCO3|NO3)-(?=[\s,.;:)]|$)", r"\1 minus"),
+    # the name of an element before its value; "na" is a word
+    rule(r"\bNa(?=\+|\splus\b|\s?[<>=≤≥:]|\s\d)", "N A"),
+    # gases in the blood and the breath: "SpO2", "PaCO2", "FiO2"
+    rule(
+        r"\b(p|P|Pa|Pv|Sp|Sa|Sv|Fi|Et)(C?)O2\b",
+        lambda m: f"{' '.join((m[1] + m[2]).upper())} O two",
+    ),
     rule(r"(?<=\w) v\. (?=[A-Z])", " versus "),
     rule(r"\b([Nn])o\.(?=\s(?:of|is|was)\b)", r"\1umber"),
 )

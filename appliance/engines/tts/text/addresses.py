@@ -78,7 +78,9 @@ def _path(match: Match) -> str:
 
 def _network(match: Match) -> str:
     """'192.168.0.1' -> 'one ninety-two dot one sixty-eight dot zero dot one'."""
-    return " dot ".join(label(part) if part != "0" else "zero" for part in match[0].split("."))
+    address, _, prefix = match[0].partition("/")
+    words = " dot ".join(label(part) if part != "0" else "zero" for part in address.split("."))
+    return f"{words} slash {label(prefix)}" if prefix else words
 
 
 ADDRESSES: Rules = (
@@ -96,5 +98,5 @@ ADDRESSES: Rules = (
     ),
     rule(rf"(?<![\w/.])[A-Za-z_][\w-]*(?:\.[\w-]+)*\.(?:{_ENDINGS})\b(?![.\w]\w)", _file),
     rule(r"(?<![\w/.)])(?:/[A-Za-z][\w.-]*\w){2,}/?", _path),
-    rule(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]\d|\w)", _network),
+    rule(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?:/\d{1,2})?(?![\w.]\d|\w)", _network),
 )

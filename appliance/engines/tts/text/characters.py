@@ -32,6 +32,8 @@ del _SAME[ord("`")]  # marks code in markdown
 _KEEP = frozenset("\n°µ…™®©″")  # NFKC would change these
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 _SUPERSCRIPT = re.compile(r"(?<=[\w)])[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+# "Ca²⁺" and "Cl⁻", but "10⁻³" is a power
+_CHARGE = re.compile(r"(?<=[A-Za-z₂₃₄])([²³]?)([⁺⁻])(?![⁰¹²³⁴⁵⁶⁷⁸⁹])")
 _PUNCTUATION = frozenset(".,;:!?…—'\"()-")
 # Letters above this code point are unknown to the G2P's dictionaries; their base letters are not.
 _LAST_KNOWN_LETTER = 0x2AF
@@ -42,6 +44,7 @@ def unify(text: str) -> str:
 
     Control characters become spaces, except for line breaks.
     """
+    text = _CHARGE.sub(_charge, text)
     text = _SUPERSCRIPT.sub(lambda m: "^" + m[0].translate(_SUPERSCRIPTS), text.translate(_SAME))
     kept: list[str] = []
     for char in text:
@@ -58,6 +61,12 @@ def unify(text: str) -> str:
             kept.append(unicodedata.normalize("NFKC", char))
     text = unicodedata.normalize("NFC", "".join(kept)).replace("⁄", "/").replace("μ", "µ")
     return re.sub(r"[^\S\n]*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", text))
+
+
+def _charge(match: re.Match[str]) -> str:
+    """Return the charge of an ion in words: '²⁺' -> ' two plus'."""
+    number = {"²": " two", "³": " three"}.get(match[1], "")
+    return f"{number} {'plus' if match[2] == '⁺' else 'minus'}"
 
 
 def keep_sayable(text: str) -> str:

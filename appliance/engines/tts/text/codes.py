@@ -29,7 +29,7 @@ _DIGIT_LABELS = (
     r"|badge|MRN|record|confirmation"
     r"|reference|tracking|code|press|dial|call|ring|text|member|policy|patient ID|ID|voicemail|OTP"
     r"|error"
-    r"|P\.?O\.? box|CPT|NPI|NDC|hotline|combination|keypad"
+    r"|P\.?O\.? box|CPT|NPI|NDC|hotline|combination|keypad|pager|bleep|beeper|fax"
 )
 _FILLERS = (
     r"(?:\s(?:numbers?|no\.?|codes?|digits|ending|ends|ended|end"
@@ -43,7 +43,7 @@ _LABELS = (
     r"|forms?|sections?|exhibit|valve|pumps?|channel|locker|unit|model|bed|ward|track|bay|class"
     r"|course"
     r"|US|U\.S\.|SR|exit|title|article|code|division|line|hall|boeing|airbus|tank|motor|alarm|block"
-    r"|cell|zone|docket|bill|order"
+    r"|cell|zone|docket|bill|order|port|courtroom"
 )
 _PAUSE = ", "
 # Before two numbers with a hyphen: a code, also where the numbers could be a range.
@@ -99,6 +99,15 @@ def spelled(text: str) -> str:
     return " ".join(
         cardinal(char) if char.isdecimal() else char.upper() for char in text if char.isalnum()
     )
+
+
+def _star_code(match: Match) -> str:
+    """'*67' -> 'star six seven', '#31#' -> 'pound three one pound'; '#31' is number 31."""
+    keys, number, end = match.groups()
+    if "*" not in keys and not end:
+        return match[0]
+    names = ["star" if key == "*" else "pound" for key in keys]
+    return f"{' '.join(names)} {digits(number)}{' pound' if end else ''}"
 
 
 def _token(match: Match) -> str:
@@ -190,6 +199,7 @@ _LABEL_LIST = r"\d{3,}(?:(?:\s?[-–]\s?|,\s(?:and\s|or\s)?|\s(?:and|or|to|throu
 _NOT_A_UNIT = rf"(?!\s?(?:{UNIT})|{COUNTED_NOUN}|[\w%]|\.\d|-\d|,\d)"
 
 CODES: Rules = (
+    rule(r"\b0[xX][0-9A-Fa-f]+\b", lambda m: spelled(m[0])),
     # hexadecimal addresses and bank accounts
     rule(
         r"\b(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}\b",
@@ -217,6 +227,12 @@ CODES: Rules = (
     rule(r"\(0\d{2,4}\)\s?\d{3,4}[ -]?\d{3,4}(?![\w-])", _groups),
     rule(r"(?:(?<=, [A-Z]{2} )|(?<=D\.C\. ))\d{5}(?:-\d{4})?(?![\w,.]\d)", _groups),
     rule(r"(?<![\w.-])0\d{2,4}[ -]\d{3,4}[ -]?\d{3,4}(?![\w-])", _groups),
+    rule(r"(?<![\w.,/-])0\d{1,4}/\d{5,}(?![\w/-])", _groups),
+    rule(
+        r"(?i:(\bemergenc(?:y|ies)(?:\s(?:numbers?|calls?|line|services))?(?:\sis|:|,)?\s))"
+        rf"(\d{{3}}){_NOT_A_UNIT}(?!\s[a-z])",
+        lambda m: f"{m[1]}{digits(m[2])}",
+    ),
     rule(r"(?<![\w.,-])\d{3}-\d{4}(?![\w-]|[,.]\d)", _groups),
     rule(r"(?<![\w.,-])(?:555[ .]\d{4}|\d{3} 0\d{3})(?![\w-]| \d)", _groups),
     rule(r"(?<![\w.,-])\d{4}(?:[ -]\d{4}){2,}(?![\w-])", _groups),
@@ -244,9 +260,18 @@ CODES: Rules = (
         _subsections,
     ),
     rule(r"(?<![\w.,])(401|403|457)([kb])(?!\w)", lambda m: f"{label(m[1])} {m[2].upper()}"),
-    rule(r"(?<=\d)\s?G(?=\s(?:needle|IV|catheter|cannula|wire)\b)", " gauge"),
+    rule(r"(?<=\d)\s?G(?=\s(?:needle|IV|catheter|cannula|wire)s?\b)", " gauge"),
+    # the parts of a section count by themselves: "§ 240.10b-5", "Section 4.10"
+    rule(
+        r"(?<=\b[Ss]ection\s)(\d+)\.(\d+)([a-z]?)(?:-(\d+))?(?![\w-]|[.,]\d)",
+        lambda m: " ".join(
+            [f"{label(m[1])} point {label(m[2])}", *(part.upper() for part in m[3])]
+            + ([label(m[4])] if m[4] else [])
+        ),
+    ),
     # labels
     rule(r"(?<![\w.,])(\d{2,3})(?=\sU\.S\.\s\d)", lambda m: label(m[0])),
+    rule(r"(?<=\d\sU\.S\.\s)(\d{3})(?![\w.,]\d|\w)", lambda m: label(m[0])),
     rule(
         r"\b((?:ISO|IEC|DIN|EN|ASTM|ANSI|NFPA|UL|IEEE)\s)(\d{3,5}(?:[:-]\d+)*)(?![\w.,]\d)",
         _standard,
@@ -265,10 +290,20 @@ CODES: Rules = (
     rule(r"(?<![\w.,$£€/:-])(\d{3})([A-Z])(?=\s[A-Z][a-z])", _house),
     rule(r"\b((?:Figure|Table|Equation|Exhibit)\s)(\d+)-(\d+)(?![\w-])", _figure),
     # keys of a telephone
+    rule(
+        rf"(?<![\w*])([*#]{{1,2}})(\d{{2,3}})(?:(#)|(?![\w*#]|[.,]\d)){_NOT_A_UNIT}(?<!^#\d\d)",
+        _star_code,
+    ),
     rule(r"(?i:(?<=\bpress )|(?<=\bdial )|(?<=\bhit ))\*", "star "),
     rule(r"(?i:(?<=\bpress )|(?<=\bdial )|(?<=\bhit ))#", "pound "),
     rule(r"(?<=[a-z\d])#(?!\w)", " pound"),
     # model and serial numbers
+    # three groups or more: "315-2EH14-0AB0"; "12-JAN-2026" is a date
+    rule(
+        r"(?<![\w.,/'$£€-])(?!\d{1,2}-[A-Z]{3}-)(?=[A-Z\d-]*\d[A-Z])(?=[\dA-Z-]*\d)"
+        r"[A-Z\d]+(?:-[A-Z\d]+){2,}(?![\w-]|[.,]\d)",
+        _token,
+    ),
     rule(r"(?<![\w.,/'$£€-])\d{3,4}[A-Z](?![\w'-]|[.,]\d)", _token),
     rule(
         r"(?<![\w.,/'$£€-])(?=[A-Za-z\d-]*\d)(?=[\d-]*[A-Z])(?:[A-Z]{1,5}|\d{1,4}[A-Z])(?:-?"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from appliance.engines.tts.text.fractions import SCORE_BEFORE
 from appliance.engines.tts.text.numbers import cardinal, ordinal, year
 from appliance.engines.tts.text.rule import Match, Rules, ends_sentence, rule, words
 
@@ -56,6 +57,8 @@ def _numeric(british: bool) -> Callable[[Match], str]:
     """
 
     def read(match: Match) -> str:
+        if SCORE_BEFORE.search(match.string, 0, match.start()):  # "Apgar 7/9/10"
+            return match[0]
         first, second, year_number = int(match[1]), int(match[2]), int(match[3])
         month_number, day = (second, first) if british or first > 12 else (first, second)
         if month_number > 12:
@@ -107,14 +110,16 @@ def _month_then_day(match: Match) -> str:
     return f"{month(match['month'])} {ordinal(match['day'])}{last}"
 
 
+_DETERMINER_BEFORE = re.compile(
+    r"\b(?:the|this|that|an?|each|every|my|your|his|her|its|our|their|next|last)\s$", re.IGNORECASE
+)
+
+
 def _day_then_month(match: Match) -> str:
-    """'5th of March' -> 'fifth of March', '5–7 January' -> 'fifth to seventh of January'."""
+    """'5 March' -> 'the fifth of March', '5–7 January' -> 'the fifth to seventh of January'."""
     last = f" to {ordinal(match['last'])}" if match["last"] else ""
-    the = (
-        "the "
-        if re.search(r"\b(?:on|until|till|from|by|since)\s$", match.string[: match.start()])
-        else ""
-    )
+    has_article = _DETERMINER_BEFORE.search(match.string, 0, match.start())
+    the = "" if has_article else "the "
     return f"{the}{ordinal(match['day'])}{last} of {month(match['month'])}{_stop(match)}"
 
 
@@ -124,6 +129,12 @@ def _month_range(match: Match) -> str:
 
 def _weekday_range(match: Match) -> str:
     return f"{weekday(match[1])} to {weekday(match[2])}"
+
+
+def _weekday_list(match: Match) -> str:
+    """'Mon/Wed/Fri' -> 'Monday, Wednesday and Friday'."""
+    *names, last = (weekday(name) for name in match[0].split("/"))
+    return f"{', '.join(names)} and {last}{_stop(match)}"
 
 
 def _short_month(match: Match) -> str:
@@ -215,7 +226,7 @@ _NAMES: Rules = (
         r"(?<![\w/.,-])(0?[1-9]|1[0-2])/((?:19|20)\d{2})(?![\w/-]|[.,]\d)",
         lambda m: f"{MONTHS[int(m[1]) - 1]} {year(m[2])}",
     ),
-    rule(rf"\b({_WEEKDAY})\.?/({_WEEKDAY})\b", lambda m: f"{weekday(m[1])} and {weekday(m[2])}"),
+    rule(rf"\b(?:{_WEEKDAY})\.?(?:/(?:{_WEEKDAY})\.?)+(?!\w)", _weekday_list),
     rule(rf"\b((?:{_MONTH})\.?\s{_DAY}{_SUFFIX}){_DASH}(?=(?:{_MONTH})\.?\s{_DAY}\b)", r"\1 to "),
     rule(rf"\b({_WEEKDAY})\.?{_DASH}({_WEEKDAY})\b(?!')", _weekday_range),
     rule(
@@ -239,7 +250,7 @@ _NAMES: Rules = (
     rule(r"\b(Mon|Tues|Tue|Weds|Wed|Thurs|Thur|Thu|Fri|Sat|Sun)\.(?!\w)", _short_weekday),
     rule(
         r"\b(Mon|Tues|Tue|Weds|Wed|Thurs|Thur|Thu|Fri|Sat|Sun)(?=,?\s(?:\d{1,2}(?::"
-        r"|\s?[aApP]\.?[mM]|[.,]|$)|January|February|March|April|May"
+        r"|\s?[aApP]\.?[mM]|[.,]|\s?[-–]\s?\d|$)|January|February|March|April|May"
         r"|June|July|August|September|October|November|December|at \d))",
         lambda m: weekday(m[1]),
     ),

@@ -31,7 +31,7 @@ _SCORE_AFTER = re.compile(
     r"\s(?:stars?|points?|marks?|correct|right|strength|pain|score|power|on the|patients|people"
     r"|cases|votes|times|tests|attempts|questions|samples)\b"
 )
-_SCORE_BEFORE = re.compile(
+SCORE_BEFORE = re.compile(
     r"\b(?:score[sd]?|rate[sd]?|rating|pain|gcs|apgar|grade[sd]?|strength|power|quiz|exam|test)"
     r"(?:\s(?:is|was|of|at|it|a|as|now|were|about|got|level))*\s$",
     re.I,
@@ -64,7 +64,7 @@ def _slash(match: Match) -> str:
         return f"{cardinal(top)} {cardinal(bottom)}"
     if top == 20 and bottom in _VISION:
         return f"twenty {cardinal(bottom)}"
-    if _SCORE_AFTER.match(after) or (_SCORE_BEFORE.search(before) and top <= bottom):
+    if _SCORE_AFTER.match(after) or (SCORE_BEFORE.search(before) and top <= bottom):
         return f"{cardinal(top)} out of {cardinal(bottom)}"
     is_large = bottom >= 100 or (top >= 100 and bottom >= 25)
     if top > 1 and is_large and _DRUG_BEFORE.search(before):
@@ -121,6 +121,11 @@ FRACTIONS: Rules = (
     rule(
         r"(?<![\w/.,])(\d+\.\d+)/(\d{1,3})(?![\w/]|\.\d)",
         lambda m: f"{quantity(m[1])} out of {cardinal(m[2])}",
+    ),
+    # three or more numbers are a list: "Apgar 7/9/10"
+    rule(
+        r"(?<![\w/.,])\d+(?:/\d+){2,}(?![\w/])",
+        lambda m: ", ".join(cardinal(part) for part in m[0].split("/")),
     ),
     rule(r"(?<![\w/.])1/2(?=\san?\s)", "half"),
     rule(r"(?<![\w/.])(\d{1,2})/(\d{1,3})(?:st|nd|rd|th)s?\b", lambda m: fraction(m[1], m[2])),

@@ -37,7 +37,7 @@ CURRENCIES: Final = {
     "₩": ("won", "won", "", ""),
     "₽": ("ruble", "rubles", "kopek", "kopeks"),
     "₿": ("bitcoin", "bitcoins", "", ""),
-    "CHF": ("franc", "francs", "centime", "centimes"),
+    **dict.fromkeys(("CHF", "SFr.", "Fr."), ("Swiss franc", "Swiss francs", "centime", "centimes")),
     **dict.fromkeys(("C$", "CA$", "CAD"), ("Canadian dollar", "Canadian dollars", "cent", "cents")),
     **dict.fromkeys(
         ("A$", "AU$", "AUD"), ("Australian dollar", "Australian dollars", "cent", "cents")

@@ -140,7 +140,7 @@ def amount(text: str) -> str:
 def is_one(text: str) -> bool:
     """Return whether the unit after the amount is singular: '1', '1/2', '3/4'."""
     if match := re.fullmatch(r"(\d+)/(\d+)", text.strip()):
-        return int(match[1]) <= int(match[2])
+        return int(match[1]) <= int(match[2]) <= 100  # "230/400 V" are two values
     return text.strip() == "1"
 
 
@@ -185,6 +185,7 @@ def _joined(match: Match) -> str:
 # Continental notation becomes American notation. "1,5" is a decimal number only where a unit or a
 # currency follows or stands before: "items 1,5" are two.
 FORMS: Rules = (
+    rule(r"(?<![\w.,'])\d{1,3}(?:'\d{3})+(?![\d'])", lambda m: m[0].replace("'", ",")),
     rule(r"(?<![\w.,])(\d{1,3}(?:[. ]\d{3})+),(\d{1,2})(?![\d,])", _decimal_comma),
     rule(r"(?<=[€$£])(\d+),(\d{1,2})(?![\d,])", _decimal_comma),
     rule(
@@ -193,7 +194,7 @@ FORMS: Rules = (
     ),
     rule(r"(?<![\w.,])(0),(\d+)(?![\d,])", _decimal_comma),
     # "2.5m users", "500k", but "4K" is a size of a screen
-    rule(rf"(?<=\d)(?:m|M|mn)(?={COUNTED_NOUN})", " million"),
+    rule(rf"(?<=\d)(?:m|M|mn)(?={COUNTED_NOUN}|\st\b)", " million"),
     rule(r"(?<=\d)bn\b", " billion"),
     rule(r"(?<=\d)k\b(?!/)|(?<=\d\d)K\b(?!/)", " thousand"),
     rule(r"(?<![\w.,-])(?<!\d )[1-9]\d{0,2}(?: \d{3}){2,}(?![\w-])(?! \d)", _joined),

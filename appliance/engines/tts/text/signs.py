@@ -82,6 +82,7 @@ SIGNS: Rules = (
     # sums: a minus sign, or a hyphen or dash before "=" or between spaced numbers
     rule(r"(?<=[\d)])\s?[-−–]\s?(?=[\d.]+\s?(?:equals\b|=))", " minus "),
     rule(r"(?<=\d)\s−\s(?=\d)", " minus "),
+    rule(r"(?<=[\w)])(?:\s−\s|−)(?=[A-Za-zΔ(])|(?<=\w[)])(?:\s−\s|−)(?=\d)", " minus "),
     rule(r"(\^\d+)\s?[-−]\s?(?=\d)", r"\1 minus "),
     rule(r"(?<=\w)\+\+(?!\w)", " plus plus "),
     rule(r"(?<=[\w)])\s?\+\s?(?=[\w(.])", " plus "),

@@ -17,7 +17,7 @@ from appliance.engines.tts.text.units import UNIT
 _MONEY = r"[$£€¥]"
 _SIGNED = rf"[-−+]?{_MONEY}?(?:{NUMBER})"
 # An amount, one in brackets, or a variable.
-_TERM: Final = rf"(?:\({_SIGNED}\)|{_SIGNED}(?:\s?{UNIT})?|(?<![\w.'])[a-z](?![\w.']))"
+_TERM: Final = rf"(?:\({_SIGNED}\)|{_SIGNED}(?:\s?{UNIT})?|(?<![\w.'])(?:[a-z]|[A-Z]\d?)(?![\w.']))"
 _OPERATOR: Final = r"(?:\s[-–]\s|[-–]|\s?[−+×*÷]\s?|\s/\s)"
 _PART = re.compile(rf"(?P<operator>{_OPERATOR})?(?P<term>{_TERM})")
 _DASHES = frozenset("-–−")

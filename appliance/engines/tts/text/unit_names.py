@@ -117,6 +117,7 @@ _UNPREFIXED = {
     "cm H2O": ("centimeter of water", "centimeters of water"),
     "ohm": ("ohm", "ohms"),
     "ha": ("hectare", "hectares"),
+    "t": ("metric ton", "metric tons"),
     "in": ("inch", "inches"),
     "″": ("inch", "inches"),
     "ft": ("foot", "feet"),

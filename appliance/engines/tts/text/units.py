@@ -46,10 +46,12 @@ _AFTER_LABEL = re.compile(
     r"|group|level|table|figure|plan|grade|class|bay|bed|block|building|hall|platform|track|pier"
     r"|terminal|box|no|number|form|rule|type|step|option|line|zone|ward|stage|exit|bus|lot|route"
     r"|highway|flight|dock|door|page|chapter|item|train|channel"
-    r"|pump|valve|tank|hole|site|aisle|locker)\.?\s$",
+    r"|pump|valve|tank|hole|site|aisle|locker|courtroom|court|wing|pod|cell|corridor|bench|rack"
+    r"|cabinet|shelf|panel|lane|car|coach|theat(?:er|re)|clinic|lab|entrance|staircase|stairwell"
+    r"|counter|window|slot|bin|drawer|shaft|dorm|cubicle|study)\.?\s$",
     re.I,
 )
-_LETTERS = frozenset("ABCDFGHJKLMNSTUVWdghlms")
+_LETTERS = frozenset("ABCDFGHJKLMNSTUVWdghlmst")
 _DETERMINER = re.compile(
     r"\b(?P<article>an?)\s$|\b(?:the|this|that|my|your|his|her|our|its|their|one|another|each)\s$",
     re.I,
@@ -151,6 +153,8 @@ def _is_unit(match: Match) -> bool:
         )
     if unit in ("A", "C", "H", "F", "T", "B", "D", "G") and not space:  # "221B Baker Street"
         return unit == "A" and not re.match(r"\s[A-Z]", after)
+    if unit == "t":
+        return space == " "
     if unit == "pt":  # "a 12 pt font"
         return after.startswith(" of")
     if unit == "K" and _DETERMINER.search(before):  # "a 5 K run"
@@ -198,7 +202,8 @@ def _signed_words(text: str) -> str:
 
 
 def _per_words(match: Match) -> str:
-    return f"{match[1]} {unit_words('/' + match[2], False)}"
+    space = " " if match[0][0].isspace() else ""
+    return f"{space}{match[1]} {unit_words('/' + match[2], False)}"
 
 
 def _alone(match: Match) -> str:
@@ -210,6 +215,12 @@ def _inches(match: Match) -> str:
     """Read a double quote after a number as inches, unless it closes a quotation."""
     is_quoted = len(_OPENING_QUOTE.findall(match.string, 0, match.start())) % 2
     return match[0] if is_quoted else f"{match[1]}″"
+
+
+def _feet(match: Match) -> str:
+    """Read a single quote after a number as feet, unless it closes a quotation."""
+    is_quoted = re.search(r"(?<!\w)'(?!\d0s)[^']*$", match.string[: match.start()])
+    return match[0] if is_quoted else f"{match[1]} ft"
 
 
 def _minutes(match: Match) -> str:
@@ -229,9 +240,20 @@ DIMENSIONS: Rules = (
         rf"(?<![\w./,-])(\d+(?:\.\d+)?)/(?=(?:[2-9]\d|\d{{3,}}|\d+\.\d+)\s?{_MASS}\b(?!/))",
         r"\1 slash ",
     ),
+    # two ratings of a device: "230/400 V", "50/60 Hz"
+    rule(
+        r"(?<![\w./,-])(\d{2,}(?:\.\d+)?)/"
+        r"(?=(?:[2-9]\d|\d{3,})(?:\.\d+)?[\s-]?(?:[kMG]?Hz|[mk]?V|VAC|VDC|[mk]?A|[mk]?W)\b(?!/))",
+        r"\1 slash ",
+    ),
     rule(
         rf"(\d\s?(?P<unit>{_MASS}))\s?/\s?(?={NUMBER}\s?(?P=unit)\b(?!/))",
         r"\1 slash ",
+    ),
+    # an angle: "48° 51' 30""
+    rule(
+        r"(\d{1,3})°\s?(\d{1,2})'(?:\s?(\d{1,2}(?:\.\d+)?)(?:\"|″|''))?(?![a-z\d])",
+        lambda m: f"{m[1]}° {m[2]} minutes{f' {m[3]} seconds' if m[3] else ''} ",
     ),
     rule(r"(?<![\w.°])(?<!°\s)(\d{1,3})'\s?(1[2-9]|[2-5]\d|0\d)(?:\"|″|'')", _minutes),
     rule(r"\bx\s?(?=\d+\s?(?:days?|weeks?|wks?|months?|d|h|hours?|minutes?|min)\b)", "for "),
@@ -243,6 +265,7 @@ DIMENSIONS: Rules = (
     rule(r"(\d+)'([–-]\d+)'(?!\w)", r"\1\2 ft"),
     rule(r"(?<![A-Za-z]\d)(?<=\d)'\s?(1[01]|\d)(?!\d)(?:\"|″|'')?(?!\w)", r" foot \1"),
     rule(r'(?<![\d,$£€])(?<!\d\.)(\.?\d{1,3}(?:\.\d+|/\d+)?)"(?!\w)', _inches),
+    rule(rf"(?<![\w.,/'°])(?<!°\s)({NUMBER})'(?![\w'])", _feet),
     # "6 x 4 ft", "10 cm × 15 cm"
     rule(
         rf"{NUMBER_START}({AMOUNT})(\s?(?:{_SYMBOL}(?!\w)|″)|-)?\s?[x×]\s?(?=(?!10\^){AMOUNT}"
@@ -277,6 +300,8 @@ MEASURES: Rules = (
         rf"|m?L)(?:/(?:{_DENOMINATOR_WORDS}))?)\b",
         _per_words,
     ),
+    # what is dissolved: "20 mEq KCl/L"
+    rule(rf"(?<=[a-z]s)\s+([A-Z][A-Za-z\d]{{1,5}})/({_PRODUCT})(?![\w^])", _per_words),
     rule(rf"\b({_UNIT_NAMES})/((?:{_DENOMINATOR_WORDS}))\b", _per_words),
     rule(r"\b([a-z]{3,})/((?:[mµd]?L|mm\^?3|min|kg|h|hpf)(?:/(?:min|h|kg))?)(?!\w)", _per_words),
     rule(rf"(?<![\w/.-]){_PRODUCT}{_PER}{{1,3}}(?![\w/^])", _alone),

@@ -1,10 +1,14 @@
-"""A caller may correct the last digit of a number, in words or figures."""
+"""A caller may correct a digit of a number, in words or figures."""
 
 from __future__ import annotations
 
 import pytest
 
-from appliance.engines.llm.small.corrected_numbers import corrected_number, find_number
+from appliance.engines.llm.small.corrected_numbers import (
+    asks_for_number,
+    corrected_number,
+    find_number,
+)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +43,27 @@ def test_last_digit_is_corrected(correction: str, number: str, corrected: str) -
 
 
 @pytest.mark.parametrize(
+    ("correction", "corrected"),
+    [
+        ("No, the first digit is nine.", "nine zero two, eight eight one"),
+        ("It begins with a 4.", "four zero two, eight eight one"),
+        ("The third one should be oh.", "seven zero zero, eight eight one"),
+        ("The second to last digit is two.", "seven zero two, eight two one"),
+        ("Not one, five.", "seven zero two, eight eight five"),
+        ("No, it is not two but six.", "seven zero six, eight eight one"),
+        ("Five, not seven.", "five zero two, eight eight one"),
+        ("The two should be a three.", "seven zero three, eight eight one"),
+        ("Not eight, four.", ""),  # which eight?
+        ("Not four, eight.", ""),
+        ("It was not one but two o'clock.", ""),
+        ("The twelfth digit is three.", ""),
+    ],
+)
+def test_any_digit_is_corrected(correction: str, corrected: str) -> None:
+    assert corrected_number(correction, "seven zero two, eight eight one") == corrected
+
+
+@pytest.mark.parametrize(
     "text",
     ["It ends in May.", "It ends in three five.", "It ends in thirty.", "No, three.", "Read it."],
 )
@@ -48,3 +73,18 @@ def test_other_texts_correct_nothing(text: str) -> None:
 
 def test_without_a_number_there_is_nothing_to_correct() -> None:
     assert corrected_number("It ends in three.", "") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("What is my phone number?", True),
+        ("So what’s the number?", True),
+        ("What is my room number?", False),
+        ("What is the number of the clinic?", False),
+        ("What is my name?", False),
+    ],
+)
+def test_question_for_the_number_that_was_told(text: str, asks: bool) -> None:
+    assert asks_for_number(text, "My phone number is five five five, zero one.") is asks
+    assert not asks_for_number(text, "")

@@ -44,6 +44,15 @@ def test_question_for_the_weather_is_limited(text: str) -> None:
         "Write this down.",
         "Book a taxi for me.",
         "Set an alarm for six.",
+        "Would you mind calling a taxi?",
+        "I need an appointment with Doctor Brown.",
+        "I'd like to book a table.",
+        "Make sure that somebody calls me back.",
+        "Pass me on to the ward.",
+        "Ask the nurse to come.",
+        "Report a broken lamp.",
+        "Did you call the police?",
+        "Have you already sent it?",
     ],
 )
 def test_request_to_act_is_limited(text: str) -> None:
@@ -54,6 +63,10 @@ def test_request_to_act_is_limited(text: str) -> None:
     "text",
     [
         "Call me Peter.",
+        "Ask me something.",
+        "Did you tell me your name?",
+        "I need a doctor.",
+        "Would you mind repeating that?",
         "Tell me a story.",
         "Tell us the truth.",
         "Can you tell me the time?",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from appliance.engines.llm.small.local_facts import NO_FACTS
 from appliance.engines.llm.small.quotations import add_quotations
 from appliance.link.engine import ChatMessage
 
@@ -117,3 +118,41 @@ def test_limit_follows_a_request_that_no_tool_can_fulfil() -> None:
         ChatMessage("user", f"{request.text} (You cannot do this.)")
     ]
     assert add_quotations([request], may_act=True) == [request]
+
+
+def test_sum_has_its_result_and_the_next_question_continues_it() -> None:
+    dialogue = [
+        ChatMessage("user", "What is seven minus fifteen?"),
+        ChatMessage("assistant", "Minus eight."),
+        ChatMessage("user", "And half of that?"),
+    ]
+    first, _, last = add_quotations(dialogue, may_act=True)
+    assert first.text == "What is seven minus fifteen? (The result is minus 8.)"
+    assert last.text == "And half of that? (The result is minus 4.)"
+
+
+def test_other_question_ends_a_sum() -> None:
+    dialogue = [
+        ChatMessage("user", "What is seven minus five?"),
+        ChatMessage("user", "Is the sky blue?"),
+        ChatMessage("user", "Double that."),
+    ]
+    assert add_quotations(dialogue)[1:] == dialogue[1:]
+
+
+def test_local_fact_has_a_note_unless_the_site_may_have_told_it() -> None:
+    dialogue = [ChatMessage("user", "When does the pharmacy open?")]
+    (noted,) = add_quotations(dialogue)
+    assert noted.text == f"{dialogue[0].text} ({NO_FACTS})"
+    assert add_quotations(dialogue, may_know=True) == dialogue
+    assert add_quotations(dialogue, may_act=True) == dialogue
+
+
+def test_question_for_a_number_has_the_corrected_one() -> None:
+    dialogue = [
+        ChatMessage("user", "My code is four one five."),
+        ChatMessage("user", "No, the first digit is nine."),
+        ChatMessage("user", "Not five, six."),
+        ChatMessage("user", "What is my code?"),
+    ]
+    assert add_quotations(dialogue)[-1].text == "What is my code? (The number is nine one six.)"

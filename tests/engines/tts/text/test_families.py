@@ -36,7 +36,7 @@ WORDS_BY_TEXT = {
     # signs
     "Come at ~5 pm.": "Come at about five PM.",
     "odds <1:100": "odds less than one to one hundred",
-    "K+ and Na+": "K plus and Na plus",
+    "K+ and Na+": "K plus and N A plus",
     "y = 2x + 1": "y equals two x plus one",
     "Take 3x daily.": "Take three times daily.",
     "10 / 2 = 5": "ten divided by two equals five",

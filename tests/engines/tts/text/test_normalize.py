@@ -179,7 +179,7 @@ DOSES = {
     "> 5 mg is too much": "greater than five milligrams is too much",
     "INR <3": "INR less than three",
     "Keep Na<145 and K>3.5.": (
-        "Keep Na less than one hundred forty-five and K greater than three point five."
+        "Keep N A less than one hundred forty-five and K greater than three point five."
     ),
     "Give 10 mg/5 mL.": "Give ten milligrams per five milliliters.",
 }

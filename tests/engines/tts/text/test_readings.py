@@ -50,7 +50,7 @@ WORDS_BY_TEXT = {
     "2024-03-05": "March fifth, twenty twenty-four",
     "12/25/2024": "December twenty-fifth, twenty twenty-four",
     "July 20, 1969": "July twentieth, nineteen sixty-nine",
-    "5 March 2021": "fifth of March twenty twenty-one",
+    "5 March 2021": "the fifth of March twenty twenty-one",
     "the 1990s and '80s": "the nineteen nineties and eighties",
     # money
     "$3.50": "three dollars and fifty cents",
