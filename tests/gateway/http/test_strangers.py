@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from appliance.errors import WrongToken
+from appliance.gateway import server
 from appliance.web import server as web
 from appliance.web.limits import MAX_HEAD_BYTES, MAX_LINE_BYTES
 from tests.gateway.conftest import TIMEOUT_SECONDS, MakeGateway, RunningGateway, trusting
@@ -128,6 +131,79 @@ async def test_request_is_answered_once_and_its_connection_closed(gateway: Runni
         request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n"
         connection[1].write(request + bytes(30_000))
         assert (await answer(connection)).count(b"HTTP/1.1 200 ") == 1
+
+
+@contextlib.asynccontextmanager
+async def unanswered(
+    make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch, answer_seconds: float
+) -> AsyncIterator[RunningGateway]:
+    """Run a gateway that takes `answer_seconds` to give up a login, and answers none."""
+    limited = functools.partial(web.WebServer, answer_seconds=answer_seconds)
+    monkeypatch.setattr(server, "WebServer", limited)
+    end = asyncio.Event()
+
+    async def login(*_: object) -> WrongToken:
+        await end.wait()
+        return WrongToken()
+
+    async with make_gateway(engines=()) as gateway:
+        monkeypatch.setattr(gateway.server, "login", login)
+        try:
+            yield gateway
+        finally:
+            end.set()
+
+
+LOGIN = b"POST /login HTTP/1.1\r\nHost: x\r\n"
+
+
+async def test_request_that_takes_too_long_is_let_go(
+    make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with unanswered(make_gateway, monkeypatch, 0.3) as gateway:
+        async with raw_connections(gateway, 1) as (connection,):
+            connection[1].write(LOGIN + b"\r\n")
+            assert await answer(connection) == b""
+
+
+async def test_body_above_the_limit_is_not_received(
+    make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visits: list[web.BoundedHttp] = []
+    made = web.BoundedHttp.connection_made
+
+    def note(visit: web.BoundedHttp, transport: asyncio.Transport) -> None:
+        visits.append(visit)
+        made(visit, transport)
+
+    monkeypatch.setattr(web.BoundedHttp, "connection_made", note)
+    async with unanswered(make_gateway, monkeypatch, NEVER_SECONDS) as gateway:
+        async with raw_connections(gateway, 1) as (connection,):
+            writer = connection[1]
+            writer.write(LOGIN + b"Content-Length: 999999999\r\n\r\n")
+
+            async def send() -> None:
+                for _ in range(4 * KERNEL_BYTES // 65_536):
+                    writer.write(bytes(65_536))
+                    await writer.drain()
+
+            sending = asyncio.create_task(send())
+            await gateway.wait_until(
+                lambda: sending.done() or (visits and not visits[0].transport.is_reading())
+            )
+            assert not sending.done()
+            sending.cancel()
+
+
+async def test_probes_get_through_many_requests_without_an_answer(
+    make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with unanswered(make_gateway, monkeypatch, NEVER_SECONDS) as gateway:
+        async with raw_connections(gateway, web.ANSWERING_PLACES + 20) as connections:
+            for _, writer in connections:
+                writer.write(LOGIN + b"\r\n")
+            assert await answer(connections[0]) == b""  # the oldest one had to go
+            assert await probe(gateway, "/healthz") == 200
 
 
 async def test_probes_and_callers_get_through_many_silent_connections(
