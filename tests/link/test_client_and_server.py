@@ -263,11 +263,10 @@ async def test_engine_that_accepts_and_does_not_answer_is_gone(
 ) -> None:
     monkeypatch.setattr(client_module, "OPEN_SECONDS", 0.2)
 
-    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
+    async def hang(socket: ServerConnection) -> None:
+        await socket.wait_closed()
 
-    async with await asyncio.start_unix_server(hang, str(tmp_path / "s")):
+    async with asyncio.timeout(TIMEOUT_SECONDS), unix_serve(hang, str(tmp_path / "s")):
         with pytest.raises(EngineGone):
             await EngineClient("llm", tmp_path / "s").connect()
 
