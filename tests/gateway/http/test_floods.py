@@ -100,9 +100,7 @@ async def test_caller_who_reads_no_audio_and_sends_pings_is_disconnected(
     served.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
     caller.socket.transport.pause_reading()
     await caller.type("Tell me a story. " * 20)  # the engine repeats it
-    await gateway.wait_until(
-        lambda: protocol.transport.get_write_buffer_size() > 2 * KERNEL_BYTES
-    )
+    await gateway.wait_until(lambda: protocol.transport.get_write_buffer_size() > 2 * KERNEL_BYTES)
     caller.socket.transport.write(Frame(Opcode.PING, b"x").serialize(mask=True))
     await gateway.wait_sessions_closed()
     caller.socket.transport.abort()

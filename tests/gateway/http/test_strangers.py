@@ -6,18 +6,22 @@ import asyncio
 import contextlib
 import errno
 import functools
+import gc
 import socket
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from appliance.errors import WrongToken
 from appliance.gateway import server
 from appliance.web import server as web
 from appliance.web.limits import MAX_HEAD_BYTES, MAX_LINE_BYTES
 from tests.gateway.conftest import TIMEOUT_SECONDS, MakeGateway, RunningGateway, trusting
+from tests.gateway.requests import send
 
 # What the kernel holds of data that is not read: send and receive buffer of a connection.
 KERNEL_BYTES = 16 << 20
@@ -164,10 +168,12 @@ LOGIN = b"POST /login HTTP/1.1\r\nHost: x\r\n"
 async def test_request_that_takes_too_long_is_let_go(
     make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with unanswered(make_gateway, monkeypatch, 0.3) as gateway:
-        async with raw_connections(gateway, 1) as (connection,):
-            connection[1].write(LOGIN + b"\r\n")
-            assert await answer(connection) == b""
+    async with (
+        unanswered(make_gateway, monkeypatch, 0.3) as gateway,
+        raw_connections(gateway, 1) as (connection,),
+    ):
+        connection[1].write(LOGIN + b"\r\n")
+        assert await answer(connection) == b""
 
 
 async def test_body_above_the_limit_is_not_received(
@@ -181,33 +187,37 @@ async def test_body_above_the_limit_is_not_received(
         made(visit, transport)
 
     monkeypatch.setattr(web.BoundedHttp, "connection_made", note)
-    async with unanswered(make_gateway, monkeypatch, NEVER_SECONDS) as gateway:
-        async with raw_connections(gateway, 1) as (connection,):
-            writer = connection[1]
-            writer.write(LOGIN + b"Content-Length: 999999999\r\n\r\n")
+    async with (
+        unanswered(make_gateway, monkeypatch, NEVER_SECONDS) as gateway,
+        raw_connections(gateway, 1) as (connection,),
+    ):
+        writer = connection[1]
+        writer.write(LOGIN + b"Content-Length: 999999999\r\n\r\n")
 
-            async def send() -> None:
-                for _ in range(4 * KERNEL_BYTES // 65_536):
-                    writer.write(bytes(65_536))
-                    await writer.drain()
+        async def send() -> None:
+            for _ in range(4 * KERNEL_BYTES // 65_536):
+                writer.write(bytes(65_536))
+                await writer.drain()
 
-            sending = asyncio.create_task(send())
-            await gateway.wait_until(
-                lambda: sending.done() or (visits and not visits[0].transport.is_reading())
-            )
-            assert not sending.done()
-            sending.cancel()
+        sending = asyncio.create_task(send())
+        await gateway.wait_until(
+            lambda: sending.done() or (visits and not visits[0].transport.is_reading())
+        )
+        assert not sending.done()
+        sending.cancel()
 
 
 async def test_probes_get_through_many_requests_without_an_answer(
     make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with unanswered(make_gateway, monkeypatch, NEVER_SECONDS) as gateway:
-        async with raw_connections(gateway, web.ANSWERING_PLACES + 20) as connections:
-            for _, writer in connections:
-                writer.write(LOGIN + b"\r\n")
-            assert await answer(connections[0]) == b""  # the oldest one had to go
-            assert await probe(gateway, "/healthz") == 200
+    async with (
+        unanswered(make_gateway, monkeypatch, NEVER_SECONDS) as gateway,
+        raw_connections(gateway, web.ANSWERING_PLACES + 20) as connections,
+    ):
+        for _, writer in connections:
+            writer.write(LOGIN + b"\r\n")
+        assert await answer(connections[0]) == b""  # the oldest one had to go
+        assert await probe(gateway, "/healthz") == 200
 
 
 async def test_probes_and_callers_get_through_many_silent_connections(
@@ -225,6 +235,39 @@ async def test_probes_and_callers_get_through_many_silent_connections(
         await other.type("Hello.")
         assert (await other.turn(1))["outcome"] == "answered"
     assert gateway.logged_errors() == []
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_connection_is_freed_when_it_ends(
+    make_gateway: MakeGateway,
+    monkeypatch: pytest.MonkeyPatch,
+    certificate: tuple[Path, Path],
+    encrypted: bool,
+) -> None:
+    """A full garbage collection, which it would otherwise wait for, is rare in a gateway."""
+    visits: list[weakref.ref[web.BoundedHttp]] = []
+    made = web.BoundedHttp.connection_made
+
+    def note(visit: web.BoundedHttp, transport: asyncio.Transport) -> None:
+        visits.append(weakref.ref(visit))
+        made(visit, transport)
+
+    monkeypatch.setattr(web.BoundedHttp, "connection_made", note)
+    chain, key = certificate
+    tls = {"tls_certificate": str(chain), "tls_key": str(key)} if encrypted else {}
+    more = {"ssl": trusting(chain)} if encrypted else {}
+    async with make_gateway(**tls) as gateway:
+        gc.disable()
+        try:
+            await send(gateway, "GET", "/healthz", tls=more.get("ssl"))
+            await send(gateway, "POST", "/start", tls=more.get("ssl"))
+            with pytest.raises(InvalidStatus):
+                await gateway.open_socket({"Authorization": "Bearer wrong"}, **more)
+            await (await gateway.open_socket(**more)).close()
+            assert len(visits) == 4
+            await gateway.wait_until(lambda: not any(visit() for visit in visits))
+        finally:
+            gc.enable()
 
 
 async def test_client_that_talks_before_the_answer_to_its_handshake_is_let_go(
