@@ -106,9 +106,10 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().handle_parser_exception()
 
     def handle_cont(self, event: Frame) -> None:
-        super().handle_cont(event)
-        if len(self.frames) > MAX_PIECES:
+        if len(self.frames) >= MAX_PIECES:
             self._end_flood()
+        else:
+            super().handle_cont(event)
 
     def send_receive_event_to_app(self) -> None:
         """Pass a message on. Text is refused by wire.py, so it need not be valid."""

@@ -180,9 +180,10 @@ class EngineConnection:
         task = asyncio.create_task(self._run(id, work))
         self._requests[id] = task
         self._running.tasks.add(task)
-        task.add_done_callback(lambda _: self._finished(id))
+        task.add_done_callback(lambda _: self._finished(id, work))
 
-    def _finished(self, id: int) -> None:
+    def _finished(self, id: int, work: Coroutine[Any, Any, None]) -> None:
+        work.close()  # if the task was cancelled before it began
         self._running.tasks.discard(self._requests.pop(id))
         self._gates.pop(id, None)
 

@@ -1,9 +1,9 @@
 """Make certificate authorities, and certificates of servers and clients. No I/O.
 
 Keys are ECDSA P-256, which every TLS 1.2 client supports. An authority is limited: that of the
-servers to the host's names, to its addresses and to private addresses (name constraints, RFC 5280
-section 4.2.1.10); that of the clients to the authentication of clients. Neither can have
-authorities below it.
+servers to TLS servers with the host's names, its addresses and private addresses (name constraints,
+RFC 5280 section 4.2.1.10), so not to mail or code; that of the clients to the authentication of
+clients. Neither can have authorities below it.
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ def server_authority(names: HostNames, now: datetime) -> Issued:
     permitted: list[x509.GeneralName] = [x509.DNSName(name) for name in names.dns]
     permitted += map(x509.IPAddress, host_names.permitted_networks(names))
     constraints = x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=None)
+    uses = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
     title = next(iter(names.texts()), "local")
-    return _authority(f"{ORGANIZATION} CA of {title}", now, constraints)
+    return _authority(f"{ORGANIZATION} CA of {title}", now, constraints, uses)
 
 
 def client_authority(now: datetime) -> Issued:
@@ -93,7 +94,7 @@ def client_certificate(authority: Issued, name: str, now: datetime) -> Issued:
     return _leaf(authority, name, now, CLIENT_DAYS, ExtendedKeyUsageOID.CLIENT_AUTH, None)
 
 
-def _authority(name: str, now: datetime, limit: x509.ExtensionType) -> Issued:
+def _authority(name: str, now: datetime, *limits: x509.ExtensionType) -> Issued:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _subject(name)
     builder = (
@@ -103,8 +104,10 @@ def _authority(name: str, now: datetime, limit: x509.ExtensionType) -> Issued:
             x509.KeyUsage(digital_signature=False, key_cert_sign=True, crl_sign=True, **_KEY_USES),
             critical=True,
         )
-        .add_extension(limit, critical=isinstance(limit, x509.NameConstraints))
     )
+    for limit in limits:
+        critical = isinstance(limit, x509.NameConstraints)
+        builder = builder.add_extension(limit, critical=critical)
     return _signed(builder, key, key)
 
 

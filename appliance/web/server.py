@@ -196,6 +196,16 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._visitor.leave()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Drop what refers to this object, so that it is freed at once, and its TLS state with it.
+
+        Otherwise it waits for a full garbage collection, which is rare in a gateway that has frozen
+        its modules.
+        """
+        self.parser = None  # type: ignore[assignment]
+        self.cycle = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         if self._reader is None:
@@ -237,6 +247,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().handle_websocket_upgrade()
         protocol: Any = self.transport.get_protocol()
         protocol.visitor = self._visitor
+        self._let_go()
         if self.config.is_ssl:
             self.transport.set_protocol(OneBuffer(protocol))
 

@@ -138,6 +138,23 @@ def test_anything_else_is_refused(text: str) -> None:
         store.read(text)
 
 
+def test_number_of_tokens_and_size_of_the_file_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = f"{HEAD}\n{json.dumps(TOKEN)}\n"
+    full = store.read(text)
+    monkeypatch.setattr(store, "MAX_TOKENS", 1)
+    with pytest.raises(BadStore, match="1 tokens"):
+        full.create("ward-4", 0, bytes)
+    monkeypatch.setattr(store, "MAX_TOKENS", 0)
+    with pytest.raises(BadStore, match="more than 0"):
+        store.read(text)
+    monkeypatch.undo()
+    monkeypatch.setattr(store, "MAX_FILE_BYTES", len(text) - 1)
+    with pytest.raises(BadStore, match="too large"):
+        store.read(text)
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),

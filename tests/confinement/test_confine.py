@@ -66,7 +66,12 @@ while True:
 """
 CONTROL = """
 import os, sys
+from appliance.confinement import landlock
+from appliance.confinement.confine import confine
 from tests.confinement import attack
+if sys.argv[2:] == ["filtered"]:
+    landlock.restrict = lambda writable: 0
+    confine([])
 attempts = attack.Attempts()
 attack.attack_process("victim", int(sys.argv[1]), attempts)
 attack.report(attempts.results)
@@ -159,16 +164,33 @@ def test_secrets_that_nothing_protects_are_found(tmp_path: Path) -> None:
     assert done(attempts.results) == {"read the store", "change the store", "read the CA's key"}
 
 
-def test_the_same_attempts_succeed_against_an_unprotected_process(
-    victim: subprocess.Popen[str],
-) -> None:
+def attack_unprotected(victim: subprocess.Popen[str], *options: str) -> dict[str, str]:
+    """Attack a process whose memory is not hidden; return the results."""
     attack = subprocess.run(
-        [*UNPRIVILEGED, sys.executable, "-c", CONTROL, str(victim.pid)],
+        [*UNPRIVILEGED, sys.executable, "-c", CONTROL, str(victim.pid), *options],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    results = json.loads(attack.stdout)["results"]
+    lines = [line for line in attack.stdout.splitlines() if '"attack"' in line]
+    found: dict[str, str] = json.loads(lines[-1])["results"]
+    return found
+
+
+def test_the_same_attempts_succeed_against_an_unprotected_process(
+    victim: subprocess.Popen[str],
+) -> None:
+    results = attack_unprotected(victim)
     assert set(results) == done(results), results
     assert victim.wait(30) == -signal.SIGKILL
+
+
+def test_filter_alone_leaves_only_the_files_of_an_unprotected_process(
+    victim: subprocess.Popen[str],
+) -> None:
+    """Hidden memory is a second obstacle for some of the attempts: here it is not there."""
+    results = attack_unprotected(victim, "filtered")
+    files = ("environ", "maps", "files", "mem", "mem write")
+    assert done(results) == {f"{name} victim" for name in files}
+    assert victim.poll() is None

@@ -29,6 +29,7 @@ class SimulatedClient:
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.frames: list[wire.Frame] = []
+        self._messages: list[wire.RTVIMessage] = []  # of the frames: conditions look at all again
         self.sent_pcm = bytearray()
         self._queue = bytearray()
         self.distort: Callable[[bytes], bytes] = lambda pcm: pcm
@@ -118,7 +119,7 @@ class SimulatedClient:
         return b"".join(frame.pcm for frame in self.frames if isinstance(frame, wire.AudioFrame))
 
     def messages(self, kind: str) -> list[wire.RTVIMessage]:
-        return [f for f in self.frames if isinstance(f, wire.RTVIMessage) and f.type == kind]
+        return [message for message in self._messages if message.type == kind]
 
     def texts(self, kind: str) -> str:
         return "".join(message.text() for message in self.messages(kind))
@@ -130,6 +131,8 @@ class SimulatedClient:
                 self.frames.append(frame)
                 if isinstance(frame, wire.AudioFrame):
                     self.on_audio(frame.pcm)
+                elif isinstance(frame, wire.RTVIMessage):
+                    self._messages.append(frame)
                 self._changed.set()
 
     async def _microphone(self) -> None:

@@ -21,10 +21,11 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from appliance import run_folder
+from appliance.access.verifier import MAX_TEXT_CHARS
 from appliance.errors import BadCertificate, BadSetting, PortTaken
 from appliance.gateway.engine_watch import EngineWatch
 from appliance.gateway.http.refusal_log import LOGGED_PER_INTERVAL
-from appliance.gateway.http.token_file import read_token
+from appliance.gateway.http.token_file import MIN_TOKEN_CHARS, read_token
 from appliance.link.client import EngineClient
 from appliance.link.health import ask_health
 from appliance.processes import GATEWAY, socket_path
@@ -315,8 +316,8 @@ async def test_hostile_client_is_disconnected_and_other_sessions_continue(
 async def test_flood_of_audio_closes_only_its_own_session(gateway: RunningGateway) -> None:
     client, flooder = await gateway.connect(), await gateway.connect()
     half_second = wire.encode(wire.AudioFrame(bytes(16_000)))
-    with pytest.raises(ConnectionClosed):
-        for _ in range(10_000):
+    with contextlib.suppress(ConnectionClosed):
+        for _ in range(1_000):  # eight minutes of audio, in fewer frames than may come at once
             await flooder.socket.send(half_second)
     code, reason = await flooder.wait_closed()
     assert (code, str(reason).split(":")[0]) == (1008, "too_fast")
@@ -531,7 +532,18 @@ async def test_port_in_use_stops_the_gateway_and_is_named(make_gateway: MakeGate
                 pass
 
 
-@pytest.mark.parametrize("content", [None, "", "short", "ünicöde-ünicöde-ünicöde"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "short",
+        "ünicöde-ünicöde-ünicöde",
+        "a" * (MIN_TOKEN_CHARS - 1),
+        "a" * (MAX_TEXT_CHARS + 1),  # no request could present it
+        f"# the token\n{TOKEN}",
+    ],
+)
 def test_unusable_token_file_is_refused(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "token"
     if content is not None:

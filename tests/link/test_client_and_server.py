@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import unix_connect
+from websockets.asyncio.server import ServerConnection, unix_serve
+from websockets.exceptions import ConnectionClosedError
+from websockets.frames import CloseCode
 
-from appliance.errors import BadRequest, EngineGone
+from appliance.errors import BadRequest, EngineBusy, EngineGone
+from appliance.link import client as client_module
 from appliance.link import protocol
 from appliance.link.client import EngineClient, SentUtterances
 from appliance.link.engine import ChatMessage, GenerateRequest, Utterance
 from appliance.link.health import ask_health
 from appliance.link.protocol import HealthReport
-from appliance.link.server import serve_link
+from appliance.link.server import MAX_REQUESTS, MAX_UTTERANCES, serve_link
 from tests.fakes import InstantLLMEngine, InstantTTSEngine, tone
 from tests.link.contract import (
     SpeechContract,
@@ -25,6 +29,8 @@ from tests.link.contract import (
     user_message,
     utterance,
 )
+
+TIMEOUT_SECONDS = 60.0  # generous, so that a slow machine does not fail the tests
 
 
 class TestInstantSpeechEngine(SpeechContract):
@@ -222,16 +228,57 @@ async def test_invalid_message_is_refused_and_the_connection_stays_usable(raw, m
 async def test_requests_beyond_the_limit_are_refused(tmp_path: Path) -> None:
     engine = InstantLLMEngine(pause_seconds=60)
     async with linked(engine, tmp_path / "s") as client:
-        requests = [
-            asyncio.ensure_future(reply(client, ChatMessage("user", "Hello?"))) for _ in range(9)
-        ]
-        done, waiting = await asyncio.wait(requests, timeout=5, return_when=asyncio.FIRST_COMPLETED)
-        assert len(done) == 9 or len(waiting) == 8
+        asks = [reply(client, ChatMessage("user", "Hello?")) for _ in range(MAX_REQUESTS + 1)]
+        requests = [asyncio.ensure_future(each) for each in asks[:-1]]
+        await _until(lambda: len(client._replies) == MAX_REQUESTS)
+        assert not any(each.done() for each in requests)
+        with pytest.raises(EngineBusy):
+            await asyncio.wait_for(asks[-1], TIMEOUT_SECONDS)
         await client.close()
         await asyncio.gather(*requests, return_exceptions=True)
 
 
+async def test_utterances_beyond_the_limit_are_refused(raw) -> None:  # type: ignore[no-untyped-def]
+    for number in range(MAX_UTTERANCES + 1):
+        await raw.send(protocol.encode(protocol.BeginMessage(utterance=number)))
+    refusal = protocol.decode_to_gateway(await asyncio.wait_for(raw.recv(), TIMEOUT_SECONDS))
+    assert isinstance(refusal, protocol.FailedMessage)
+    assert refusal.reason == EngineBusy.reason
+
+
+async def test_message_above_the_maximum_size_closes_the_connection(raw) -> None:  # type: ignore[no-untyped-def]
+    await raw.send("x" * (protocol.MAX_MESSAGE_BYTES + 1))
+    with pytest.raises(ConnectionClosedError):
+        await raw.recv()
+    assert raw.close_code == CloseCode.MESSAGE_TOO_BIG
+
+
+async def test_answer_above_the_maximum_size_is_a_lost_engine(tmp_path: Path) -> None:
+    """A process that is not the engine that it should be cannot fill the memory of the gateway."""
+
+    async def answer(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send("x" * (protocol.MAX_MESSAGE_BYTES + 1))
+
+    async with unix_serve(answer, str(tmp_path / "s")):
+        with pytest.raises(EngineGone):
+            await EngineClient("llm", tmp_path / "s").connect()
+
+
+async def test_engine_that_accepts_and_does_not_answer_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "OPEN_SECONDS", 0.2)
+
+    async def hang(socket: ServerConnection) -> None:
+        await socket.wait_closed()
+
+    async with asyncio.timeout(TIMEOUT_SECONDS), unix_serve(hang, str(tmp_path / "s")):
+        with pytest.raises(EngineGone):
+            await EngineClient("llm", tmp_path / "s").connect()
+
+
 async def _until(condition) -> None:  # type: ignore[no-untyped-def]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not condition():
             await asyncio.sleep(0.01)

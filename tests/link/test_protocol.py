@@ -91,6 +91,14 @@ def test_request_beyond_its_limits_is_refused_and_the_field_named(
         protocol.decode_to_engine(protocol.encode(message))
 
 
+def test_phrase_above_the_maximum_length_is_refused() -> None:
+    longest = protocol.SpeakMessage(request=1, text="x" * protocol.MAX_PHRASE_CHARS)
+    text = protocol.encode(longest)
+    assert protocol.decode_to_engine(text) == longest
+    with pytest.raises(BadRequest, match="text"):
+        protocol.decode_to_engine(text.replace('"x', '"xx', 1))
+
+
 def test_unknown_field_of_a_turn_is_refused() -> None:
     text = protocol.encode(protocol.PrefillMessage(conversation=(TURN,)))
     with pytest.raises(BadRequest, match="mood"):

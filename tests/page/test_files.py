@@ -97,9 +97,22 @@ def test_page_speaks_the_protocol_version_of_the_python_client() -> None:
     assert f'version: "{RTVI_VERSION}"' in (FOLDER / "connection.js").read_text()
 
 
+OTHER_SERVER = re.compile(r"""(?:\w:|["'`(=])//[\w\[]""")
+COMMENT = re.compile(r"/\*.*?\*/|(?:^|(?<=\s))//[^\n]*", re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['fetch("https://evil.example/x")', "url(//evil.example/x)", "wss://[2001:db8::1]/ws"],
+)
+def test_other_server_is_found(line: str) -> None:
+    assert OTHER_SERVER.search(COMMENT.sub("", f"/* a\n */ {line} // comment"))
+
+
 def test_page_names_no_other_server() -> None:
     """Comments may name specifications; what the browser loads may not name another server."""
-    for path in FOLDER.rglob("*"):
-        if path.suffix in (".html", ".css", ".js", ".webmanifest"):
-            text = re.sub(r"/\*.*?\*/|//[^\n]*", "", path.read_text(), flags=re.DOTALL)
-            assert "://" not in text.replace("http://www.w3.org/2000/svg", ""), path
+    paths = [p for p in FOLDER.rglob("*") if p.suffix in (".html", ".css", ".js", ".webmanifest")]
+    assert paths
+    for path in paths:
+        text = COMMENT.sub("", path.read_text()).replace("http://www.w3.org/2000/svg", "")
+        assert not OTHER_SERVER.search(text), path

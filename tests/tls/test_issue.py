@@ -56,6 +56,30 @@ def test_stolen_authority_cannot_pose_as_another_name(
         assert "permitted subtree violation" in handshake(forged, authority.certificate, name)
 
 
+@pytest.mark.parametrize(
+    ("purpose", "use"),
+    [
+        ("sslserver", ExtendedKeyUsageOID.SERVER_AUTH),
+        ("sslclient", ExtendedKeyUsageOID.CLIENT_AUTH),
+        ("smimesign", ExtendedKeyUsageOID.EMAIL_PROTECTION),
+    ],
+)
+def test_stolen_authority_can_issue_for_servers_only(
+    authority: Issued, tmp_path: Path, purpose: str, use: x509.ObjectIdentifier
+) -> None:
+    """Devices trust it for whatever they do not limit themselves, such as mail and code."""
+    forged = issue._leaf(authority, "anna", now(), 30, use, None)
+    ca, leaf = tmp_path / "ca.pem", tmp_path / "leaf.pem"
+    ca.write_bytes(authority.certificate)
+    leaf.write_bytes(forged.certificate)
+    command = ["openssl", "verify", "-purpose", purpose, "-CAfile", str(ca), str(leaf)]
+    verified = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert verified == (purpose == "sslserver")
+    certificate = x509.load_pem_x509_certificate(authority.certificate)
+    uses = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(uses) == [ExtendedKeyUsageOID.SERVER_AUTH]  # also not for code
+
+
 def test_certificates_last_as_long_as_systems_accept(authority: Issued) -> None:
     ca = x509.load_pem_x509_certificate(authority.certificate)
     server = x509.load_pem_x509_certificate(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from appliance import journal
 from appliance.access import file
+from appliance.access.verifier import MAX_TEXT_CHARS
 from appliance.errors import BadSetting
 
 MIN_TOKEN_CHARS = 16
@@ -87,10 +88,11 @@ def read_token(path: str) -> FileToken:
         exposed = bool(path) and file.is_exposed(Path(path))
     except (OSError, UnicodeDecodeError) as problem:
         raise BadSetting(name="gateway.token_file", why=str(problem)) from problem
-    if len(text) < MIN_TOKEN_CHARS:
+    if not MIN_TOKEN_CHARS <= len(text) <= MAX_TEXT_CHARS or not text.isprintable():
         raise BadSetting(
             name="gateway.token_file",
-            why=f"it must name a file with a token of {MIN_TOKEN_CHARS} characters or more",
+            why="it must name a file with one line, "
+            f"a token of {MIN_TOKEN_CHARS} to {MAX_TEXT_CHARS} characters",
         )
     if exposed:
         log.warning("token readable by all users", path=path)

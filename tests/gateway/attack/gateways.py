@@ -27,6 +27,7 @@ from tests.tls.site import make_site
 ROOT = Path(__file__).parents[3]
 NAMES = ("ward-1", "ward-2", "thief", "stolen", "stolen-too")
 Headers = dict[str, str]
+RETRY_SECONDS = 0.1  # between two tries: without a pause, they would take the time of the gateway
 
 
 @dataclass
@@ -64,7 +65,7 @@ class GatewayProcess:
             except InvalidStatus as refused:
                 if refused.response.status_code != 503:
                     raise
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def call(self, headers: Headers) -> SimulatedClient:
         client = SimulatedClient(await self.open(headers))
@@ -85,7 +86,7 @@ class GatewayProcess:
             except InvalidStatus as refused:
                 return refused.response.status_code
             except (OSError, InvalidMessage, EOFError):
-                continue  # let go before its head was complete
+                await asyncio.sleep(RETRY_SECONDS)  # let go before its head was complete
 
     async def ask(
         self, method: str, path: str, headers: Headers | None = None, body: bytes = b""
@@ -94,13 +95,14 @@ class GatewayProcess:
         while True:
             with contextlib.suppress(OSError):
                 return await send(self, method, path, headers, body, tls=self.tls)
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def ticket(self, name: str) -> str:
         while True:
             answer = await self.ask("POST", "/start", self.tokens[name])
             if answer.status != 503:  # as in `open`
                 return str(answer.json["token"])
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def hash_tokens(self) -> None:
         """Use each token once: its first use takes 16 MiB for a moment, whoever uses it."""
@@ -137,6 +139,7 @@ async def gateway_process(folder: Path) -> AsyncIterator[GatewayProcess]:
         "GATEWAY_TLS_KEY": str(site.key),
         "GATEWAY_MAX_SESSIONS": "12",
         "GATEWAY_DRAIN_SECONDS": "0",
+        "GATEWAY_IDLE_SECONDS": "3600",  # a call without speech waits for a slow machine
     }
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
     environ |= {f"VOICE_{name}": value for name, value in settings.items()}
@@ -153,7 +156,7 @@ async def gateway_process(folder: Path) -> AsyncIterator[GatewayProcess]:
         gateway = GatewayProcess(port, process, log, tokens, store, site.trust())
         async with asyncio.timeout(2 * TIMEOUT_SECONDS):
             while (await gateway.ask("GET", "/readyz")).status != 200:
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(RETRY_SECONDS)
         yield gateway
     finally:
         for each in started:

@@ -42,12 +42,10 @@ class Referee:
     lost: Counter[str] = field(default_factory=Counter)
 
     async def talk(self, until: asyncio.Event) -> None:
-        """Ask questions until then, and one more."""
-        for question in itertools.cycle(QUESTIONS):
-            last = until.is_set()
-            await self.take_turn(read_wav(question))
-            if last or self.client.closed:
-                return
+        """Ask questions until then. The last turn ends after it."""
+        questions = itertools.cycle(QUESTIONS)
+        while not (until.is_set() or self.client.closed):
+            await self.take_turn(read_wav(next(questions)))
 
     async def take_turn(self, question: bytes) -> None:
         """Speak a question, and judge the answer."""
@@ -90,8 +88,8 @@ class Court:
         referees = list(itertools.chain(*parties))
         first = read_wav(QUESTIONS[0])  # memory that every first turn takes
         await asyncio.gather(*(each.take_turn(first) for each in referees))
-        before, over = self.attacked.memory_bytes, asyncio.Event()
-        memory = asyncio.create_task(self._watch_memory(over))
+        before, over = [each.memory_bytes for each in gateways], asyncio.Event()
+        memory = asyncio.create_task(_most_memory(gateways, over))
         talking = [asyncio.create_task(each.talk(over)) for each in referees]
         try:
             yield
@@ -99,24 +97,17 @@ class Court:
         finally:
             over.set()
             await asyncio.gather(*talking)
-        grown = await memory - before
+        grown = [most - least for most, least in zip(await memory, before, strict=True)]
         counts = [Verdict.of(party) for party in parties]
-        print(f"\n{grown / 2**20:.1f} MiB more; {counts[0]}; control: {counts[1]}")
+        for name, growth, count in zip(("attacked", "control"), grown, counts, strict=True):
+            print(f"\n{name}: {growth / 2**20:.1f} MiB more; {count}")
         assert counts[0].turns and counts[0].frames
         assert not counts[0].lost - counts[1].lost
         assert probes == [200] * len(PROBES)
-        assert grown < MAX_GROWTH_BYTES
+        assert grown[0] < MAX_GROWTH_BYTES
         for each in referees:
             await each.client.disconnect()
         self._judge_log()
-
-    async def _watch_memory(self, until: asyncio.Event) -> int:
-        """Return the most memory that the attacked gateway used until then, in bytes."""
-        most = 0
-        while not until.is_set():
-            most = max(most, self.attacked.memory_bytes)
-            await asyncio.sleep(0.05)
-        return most
 
     def _judge_log(self) -> None:
         """An attack fills no log, causes no error there, and leaves no secret."""
@@ -128,6 +119,15 @@ class Court:
         content = self.attacked.log.read_text()
         for headers in self.attacked.tokens.values():
             assert headers["Authorization"].split(".")[2] not in content
+
+
+async def _most_memory(gateways: Sequence[GatewayProcess], until: asyncio.Event) -> list[int]:
+    """Return the most memory that each gateway used until then, in bytes."""
+    most = [0 for _ in gateways]
+    while not until.is_set():
+        most = [max(old, each.memory_bytes) for old, each in zip(most, gateways, strict=True)]
+        await asyncio.sleep(0.05)
+    return most
 
 
 @dataclass

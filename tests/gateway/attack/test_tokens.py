@@ -84,6 +84,7 @@ async def bodies_held_back(gateway: GatewayProcess) -> AsyncIterator[None]:
 async def test_misuse_of_tokens_costs_two_callers_nothing(court: Court) -> None:
     gateway = court.attacked
     stolen = await gateway.call(gateway.tokens["stolen"])
+    stolen.mute()
     await gateway.hash_tokens()
     async with court.in_session(), bodies_held_back(gateway):
         await asyncio.gather(race_tickets(gateway), call_across_origins(gateway))

@@ -11,8 +11,10 @@ from appliance.access.credentials import Credential
 from appliance.access.presented import Kind
 from appliance.access.token import Limits
 from appliance.errors import Refused, WrongTicket
+from appliance.gateway.http import admission as admission_module
 from appliance.gateway.http.admission import (
     MAX_ADDRESSES,
+    MAX_NAME_CHARS,
     TOKEN_ATTEMPTS_RATIO,
     Admission,
     ConnectionAttempt,
@@ -167,6 +169,22 @@ def test_number_of_remembered_addresses_is_bounded() -> None:
     for number in range(MAX_ADDRESSES + 500):
         refusal(policy, address=str(number))
     assert len(policy._by_address) == MAX_ADDRESSES
+
+
+def test_number_of_remembered_tokens_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission_module, "MAX_TOKENS", 3)
+    policy = admission()
+    for number in range(5):
+        refusal(policy, dataclasses.replace(OTHER, id=str(number)))
+    assert len(policy._by_token) == 3
+
+
+def test_long_names_of_clients_are_cut() -> None:
+    """A trusted proxy may send a name instead of an address: it must not fill the memory."""
+    policy = admission(max_attempts_per_minute=1)
+    names = ["x" * MAX_NAME_CHARS + tail for tail in ("a", "b")]
+    answers = [reason(policy, None, address=name) for name in names]
+    assert answers == ["wrong_token", "too_many_attempts"]
 
 
 @pytest.mark.parametrize(

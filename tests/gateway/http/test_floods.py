@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import pytest
 from websockets.frames import Frame, Opcode
 
-from appliance.gateway.websocket import BoundedWebSocket
+from appliance.gateway import websocket
+from appliance.gateway.websocket import MAX_PIECES, BoundedWebSocket
 from client import wire
 from tests.gateway.fake_engines import ScriptedLLM
 from tests.gateway.running_gateway import MakeGateway, RunningGateway
@@ -84,6 +85,64 @@ async def test_caller_who_never_reads_does_not_make_the_gateway_grow(
             buffered = max(buffered, protocol.transport.get_write_buffer_size())
     assert 0 < buffered < 1 << 18
     silent.transport.abort()
+
+
+async def test_caller_who_reads_no_audio_and_sends_pings_is_disconnected(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "MAX_UNREAD_BYTES", KERNEL_BYTES)
+    protocols: list[BoundedWebSocket] = []
+    monkeypatch.setattr(BoundedWebSocket, "start_keepalive", lambda self: protocols.append(self))
+    small = socket.socket()
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
+    small.connect(("127.0.0.1", gateway.port))
+    caller = await gateway.connect(sock=small)
+    (protocol,) = protocols
+    served = protocol.transport.get_extra_info("socket")
+    served.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
+    caller.socket.transport.pause_reading()
+    await caller.type("Tell me a story. " * 20)  # the engine repeats it
+    await gateway.wait_until(lambda: protocol.transport.get_write_buffer_size() > 2 * KERNEL_BYTES)
+    caller.socket.transport.write(Frame(Opcode.PING, b"x").serialize(mask=True))
+    await gateway.wait_sessions_closed()
+    caller.socket.transport.abort()
+
+
+async def test_message_in_many_pieces_ends_the_call(gateway: RunningGateway) -> None:
+    message = wire.encode(wire.AudioFrame(bytes(wire.FRAME_SAMPLES * 2)))
+    for pieces, code in ((MAX_PIECES, None), (MAX_PIECES + 1, 1008)):
+        client = await gateway.connect()
+        client.mute()
+        size = len(message) // pieces
+        cuts = [message[n * size : (n + 1) * size] for n in range(pieces - 1)]
+        cuts.append(message[(pieces - 1) * size :])
+        for number, piece in enumerate(cuts):
+            opcode = Opcode.CONT if number else Opcode.BINARY
+            frame = Frame(opcode, piece, fin=number == pieces - 1)
+            client.socket.transport.write(frame.serialize(mask=True))
+        await client.type("Hello.")
+        if code is None:
+            assert (await client.turn(1))["outcome"] == "answered"
+        else:
+            found, reason = await client.wait_closed()
+            assert (found, str(reason).split(":")[0]) == (code, "too_fast")
+
+
+async def test_client_that_ignores_its_end_is_cut_off(gateway: RunningGateway) -> None:
+    """It reads nothing, so it does not answer the close frame, and sends without end."""
+    client = await gateway.connect()
+    transport = client.socket.transport
+    transport.pause_reading()
+    transport.write(Frame(Opcode.TEXT, b"x").serialize(mask=True))
+    block = Frame(Opcode.BINARY, bytes(1 << 14)).serialize(mask=True)
+    sent = 0
+    while not transport.is_closing() and sent < 64 << 20:
+        if transport.get_write_buffer_size() < 1 << 20:
+            transport.write(block)
+            sent += len(block)
+        await asyncio.sleep(0)
+    assert sent < 64 << 20
+    transport.abort()
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe", b"{}", b"\xc3"], ids=["no UTF-8", "text", "half"])

@@ -265,7 +265,8 @@ async def test_ticket_does_not_outlive_the_gateway_that_issued_it(
 async def test_expired_and_forged_tickets_are_refused(gateway: RunningGateway) -> None:
     caller = gateway.gatekeeper._verifier.credentials.find("shared")
     assert caller is not None
-    nonce = b"n" * signed.NONCE_BYTES
+    # A nonce of this process: a ticket of another one would be refused because of that.
+    nonce = gateway.gatekeeper._tickets.nonce(b"n" * (signed.NONCE_BYTES - signed.MARK_BYTES))
     expired = signed.sign(signed.TICKET, "shared", 1_000_000_000, nonce, caller.key)
     forged = signed.sign(signed.TICKET, "shared", 9_999_999_999, nonce, b"k" * 32)
     cookie = (await log_in(gateway))["Cookie"].partition("=")[2]

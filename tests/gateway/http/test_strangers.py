@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
+import gc
 import socket
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
+from appliance.errors import WrongToken
+from appliance.gateway import server
 from appliance.web import server as web
 from appliance.web.limits import MAX_HEAD_BYTES, MAX_LINE_BYTES
 from tests.gateway.certificates import trusting
+from tests.gateway.requests import send
 from tests.gateway.running_gateway import MakeGateway, RunningGateway
 from tests.gateway.simulated_client import TIMEOUT_SECONDS
 
@@ -72,7 +79,11 @@ async def test_endless_head_is_cut_off(gateway: RunningGateway) -> None:
 
 @pytest.mark.parametrize(
     "header",
-    ["X: " + "a" * MAX_LINE_BYTES, "\r\n".join(["X: a"] * 100), "X: " + "a" * MAX_HEAD_BYTES],
+    [
+        "X: " + "a" * MAX_LINE_BYTES,
+        "\r\n".join(["X: a"] * 100),
+        "\r\n".join(["X: " + "a" * (MAX_HEAD_BYTES // 4)] * 4),
+    ],
     ids=["long value", "many headers", "large head"],
 )
 async def test_head_above_a_limit_is_refused_with_431(gateway: RunningGateway, header: str) -> None:
@@ -132,6 +143,85 @@ async def test_request_is_answered_once_and_its_connection_closed(gateway: Runni
         assert (await answer(connection)).count(b"HTTP/1.1 200 ") == 1
 
 
+@contextlib.asynccontextmanager
+async def unanswered(
+    make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch, answer_seconds: float
+) -> AsyncIterator[RunningGateway]:
+    """Run a gateway that takes `answer_seconds` to give up a login, and answers none."""
+    limited = functools.partial(web.WebServer, answer_seconds=answer_seconds)
+    monkeypatch.setattr(server, "WebServer", limited)
+    end = asyncio.Event()
+
+    async def login(*_: object) -> WrongToken:
+        await end.wait()
+        return WrongToken()
+
+    async with make_gateway(engines=()) as gateway:
+        monkeypatch.setattr(gateway.server, "login", login)
+        try:
+            yield gateway
+        finally:
+            end.set()
+
+
+LOGIN = b"POST /login HTTP/1.1\r\nHost: x\r\n"
+
+
+async def test_request_that_takes_too_long_is_let_go(
+    make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        unanswered(make_gateway, monkeypatch, 0.3) as gateway,
+        raw_connections(gateway, 1) as (connection,),
+    ):
+        connection[1].write(LOGIN + b"\r\n")
+        assert await answer(connection) == b""
+
+
+async def test_body_above_the_limit_is_not_received(
+    make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visits: list[web.BoundedHttp] = []
+    made = web.BoundedHttp.connection_made
+
+    def note(visit: web.BoundedHttp, transport: asyncio.Transport) -> None:
+        visits.append(visit)
+        made(visit, transport)
+
+    monkeypatch.setattr(web.BoundedHttp, "connection_made", note)
+    async with (
+        unanswered(make_gateway, monkeypatch, NEVER_SECONDS) as gateway,
+        raw_connections(gateway, 1) as (connection,),
+    ):
+        writer = connection[1]
+        writer.write(LOGIN + b"Content-Length: 999999999\r\n\r\n")
+
+        async def send() -> None:
+            for _ in range(4 * KERNEL_BYTES // 65_536):
+                writer.write(bytes(65_536))
+                await writer.drain()
+
+        sending = asyncio.create_task(send())
+        await gateway.wait_until(
+            lambda: sending.done() or (visits and not visits[0].transport.is_reading())
+        )
+        assert not sending.done()
+        sending.cancel()
+
+
+async def test_probes_get_through_many_requests_without_an_answer(
+    make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        unanswered(make_gateway, monkeypatch, NEVER_SECONDS) as gateway,
+        raw_connections(gateway, web.ANSWERING_PLACES + 20) as connections,
+    ):
+        for _, writer in connections:
+            writer.write(LOGIN + b"\r\n")
+        assert await answer(connections[0]) == b""  # the oldest one had to go
+        assert await probe(gateway, "/healthz") == 200
+
+
 async def test_probes_and_callers_get_through_many_silent_connections(
     gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +237,39 @@ async def test_probes_and_callers_get_through_many_silent_connections(
         await other.type("Hello.")
         assert (await other.turn(1))["outcome"] == "answered"
     assert gateway.logged_errors() == []
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_connection_is_freed_when_it_ends(
+    make_gateway: MakeGateway,
+    monkeypatch: pytest.MonkeyPatch,
+    certificate: tuple[Path, Path],
+    encrypted: bool,
+) -> None:
+    """A full garbage collection, which it would otherwise wait for, is rare in a gateway."""
+    visits: list[weakref.ref[web.BoundedHttp]] = []
+    made = web.BoundedHttp.connection_made
+
+    def note(visit: web.BoundedHttp, transport: asyncio.Transport) -> None:
+        visits.append(weakref.ref(visit))
+        made(visit, transport)
+
+    monkeypatch.setattr(web.BoundedHttp, "connection_made", note)
+    chain, key = certificate
+    tls = {"tls_certificate": str(chain), "tls_key": str(key)} if encrypted else {}
+    more = {"ssl": trusting(chain)} if encrypted else {}
+    async with make_gateway(**tls) as gateway:
+        gc.disable()
+        try:
+            await send(gateway, "GET", "/healthz", tls=more.get("ssl"))
+            await send(gateway, "POST", "/start", tls=more.get("ssl"))
+            with pytest.raises(InvalidStatus):
+                await gateway.open_socket({"Authorization": "Bearer wrong"}, **more)
+            await (await gateway.open_socket(**more)).close()
+            assert len(visits) == 4
+            await gateway.wait_until(lambda: not any(visit() for visit in visits))
+        finally:
+            gc.enable()
 
 
 async def test_client_that_talks_before_the_answer_to_its_handshake_is_let_go(

@@ -84,7 +84,7 @@ async def test_only_the_certificate_of_the_ca_is_handed_out(
     trust, ca = site.trust(), site.ca.read_bytes()
     key = (site.folders.authority / "ca-key.pem").read_bytes()
     site.ca.unlink()
-    site.ca.write_bytes(key + ca + key)
+    site.ca.write_bytes(key + ca + site.chain.read_bytes() + key)
     async with make_gateway(**files(site)) as gateway:
         assert await fetch(gateway, "/ca.pem", trust) == (200, ca)
 

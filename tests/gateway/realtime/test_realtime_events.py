@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from appliance.gateway.realtime import client_events as events
@@ -138,6 +138,8 @@ def test_a_lone_surrogate_is_refused() -> None:
 
 
 @given(st.text() | st.binary().map(lambda data: data.decode("utf-8", "replace")))
+@example("[]")
+@example("[" * 100_000)
 def test_no_text_breaks_the_decoder(text: str) -> None:
     try:
         assert isinstance(decode(text), ClientEvent)
