@@ -55,13 +55,16 @@ except OSError:
 PY
 }
 
-# --- wait_until_ready URL PID SECONDS: fails if the process exits, or after this time
+# --- wait_until_ready URL PID SECONDS: fails if the process exits, or after this time. WAITS_FOR is then what
+#     the appliance waits for; it is empty if the process has exited.
 wait_until_ready() {
-    local url=$1 pid=$2 deadline=$((SECONDS + $3)) state=''
-    while kill -0 "$pid" 2>/dev/null && ((SECONDS < deadline)); do
-        state=$(readiness "$url")
-        [[ $state != ready ]] || return 0
+    local url=$1 pid=$2 deadline=$((SECONDS + $3))
+    while kill -0 "$pid" 2>/dev/null; do
+        WAITS_FOR=$(readiness "$url")
+        [[ $WAITS_FOR != ready ]] || return 0
+        ((SECONDS < deadline)) || return 1
         sleep 0.5
     done
+    WAITS_FOR=''
     return 1
 }
