@@ -355,7 +355,9 @@ def test_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, why: 
 
 def test_missing_file_and_folder_in_its_place_are_named(tmp_path: Path) -> None:
     file = f"{tmp_path}/none.toml"
-    assert refusals({"VOICE_CONFIG": file}) == {"VOICE_CONFIG": f"{file}: No such file or directory"}
+    assert refusals({"VOICE_CONFIG": file}) == {
+        "VOICE_CONFIG": f"{file}: No such file or directory"
+    }
     folder = str(tmp_path)
     assert refusals({"VOICE_CONFIG": folder}) == {"VOICE_CONFIG": f"{folder}: Is a directory"}
 

@@ -114,9 +114,7 @@ def test_settings_file_named_by_flag_must_exist(tmp_path: Path) -> None:
         load({"config": str(tmp_path / "none.toml")}, {})
 
 
-@pytest.mark.parametrize(
-    "content", ["", " \n", "two words", "line\nbreak", "sch\u00f6n", "bell\a"]
-)
+@pytest.mark.parametrize("content", ["", " \n", "two words", "line\nbreak", "sch\u00f6n", "bell\a"])
 def test_token_file_must_contain_one_token(content: str, tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(content)
