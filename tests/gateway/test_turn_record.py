@@ -292,7 +292,7 @@ def test_next_turn_completes_an_open_one() -> None:
 
 @pytest.mark.parametrize(("heard", "outcome"), [("", "failed"), ("It is", "answered")])
 def test_reply_of_which_nothing_could_be_spoken_has_failed(heard: str, outcome: str) -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     turns.turn_submitted("typed", 1.0)
     turns.generated({})
     turns.phrase_skipped()
@@ -305,7 +305,7 @@ def test_reply_of_which_nothing_could_be_spoken_has_failed(heard: str, outcome: 
 
 
 def test_question_that_a_noise_interrupted_keeps_what_ended_it() -> None:
-    turns = SessionTurns()
+    turns = TurnRecorder()
     turns.speech_stopped(0.8)
     turns.turn_ended_by("smart_turn")
     turns.turn_submitted("spoken", 1.0)

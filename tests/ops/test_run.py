@@ -1,4 +1,4 @@
-"""ops/run stops the appliance on a signal, however it was started itself; ops/demo says what failed."""
+"""ops/run stops on a signal, however it was started; ops/demo says what failed."""
 
 from __future__ import annotations
 
