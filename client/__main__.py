@@ -1,7 +1,7 @@
 """voice talk | say FILE.wav... | ask TEXT | devices (without installation: python -m client ...)
 
-Exit codes: 0 success, or the bot said goodbye; 2 usage, 3 refused or wrong token, 4 cannot connect,
-5 the call was dropped, 6 no answer, 130 interrupted by Ctrl-C.
+Exit codes: 0 success, or the bot said goodbye; 2 usage, or a reply that was not saved; 3 refused or
+wrong token; 4 cannot connect; 5 the call was dropped; 6 no answer; 130 interrupted by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -95,6 +95,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     module, _ = COMMANDS[args.command]
     try:
+        config.check_seconds("--retry", args.retry)
+        config.check_seconds("--answer-seconds", args.answer_seconds)
         settings = config.load(vars(args), os.environ)
         for host in settings.hosts:
             if host.is_unencrypted:

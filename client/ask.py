@@ -14,6 +14,7 @@ from client.errors import CallDropped, ClientError, NoAnswer, UsageError
 from client.record import CUT_OFF, ClientTurnRecord
 from client.stderr import print_error
 from client.wav import write_wav
+from client.wire import MAX_TEXT_CHARS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(args: argparse.Namespace, config: Config) -> int:
     """Ask and print. If the call is lost, ask again in a new one. Raises ClientError."""
-    if not args.text.strip():
-        raise UsageError("the question is empty")
+    _check(args)
     caller = Caller(config, args.retry)
     call = await caller.call()
     while True:
@@ -43,6 +43,21 @@ async def run(args: argparse.Namespace, config: Config) -> int:
     return 0
 
 
+def _check(args: argparse.Namespace) -> None:
+    """Raise UsageError for a question that cannot be asked, or a reply that cannot be saved."""
+    text: str = args.text
+    if not text.strip():
+        raise UsageError("the question is empty")
+    if len(text) > MAX_TEXT_CHARS:
+        raise UsageError(f"the question has {len(text)} characters; at most {MAX_TEXT_CHARS}")
+    if any("\ud800" <= each <= "\udfff" for each in text):  # bytes that are not UTF-8
+        raise UsageError("the question is not valid text; the terminal must use UTF-8")
+    if args.out is not None and args.out.is_dir():
+        raise UsageError(f"--out {args.out} is a folder; name a file in it")
+    if args.out is not None and not args.out.parent.is_dir():
+        raise UsageError(f"--out {args.out}: there is no folder {args.out.parent}")
+
+
 async def _ask(
     call: ClientCall, args: argparse.Namespace, config: Config
 ) -> tuple[ClientTurnRecord, CallDropped | None]:
@@ -59,9 +74,9 @@ async def _ask(
 
 
 def _print(record: ClientTurnRecord, args: argparse.Namespace) -> None:
-    if args.out is not None and record.heard.pcm:
-        write_wav(args.out, record.heard.pcm, record.heard.rate)
     if record.reply_text:
-        print(report.plain(record.reply_text))
-    elif record.heard.pcm:
+        print(report.plain(record.reply_text), flush=True)
+    elif record.heard.pcm and args.out is None:
         print_error("the reply was spoken without a transcript; --out FILE.wav saves it")
+    if args.out is not None and record.heard.pcm:  # last: the disk may be full
+        write_wav(args.out, record.heard.pcm, record.heard.rate)

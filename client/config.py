@@ -31,6 +31,7 @@ ENVIRONMENT = {
     "VOICE_CLIENT_KEY": "key",
 }
 FILE_KEYS = ("url", "token", "token_file", "ca", "cert", "key", "prebuffer_seconds")
+MAX_SECONDS = 3600  # upper limit of the flags that are seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,34 +132,58 @@ def load(
 
 def _read_file(path: Path, must_exist: bool) -> dict[str, Any]:
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = tomllib.loads(_read_text(path))
     except FileNotFoundError as error:
         if must_exist:
             raise UsageError(f"the settings file {path} does not exist") from error
         return {}
     except (OSError, ValueError) as error:
-        raise UsageError(f"the settings file {path} cannot be used: {error}") from error
-    for key in settings:
+        raise UsageError(f"the settings file {path} cannot be used: {_why(error)}") from error
+    for key, value in settings.items():
         if key not in FILE_KEYS:
             raise UsageError(
                 f"{path}: {key!r} is not a setting; the settings are {', '.join(FILE_KEYS)}"
             )
+        _check_type(path, key, value)
     return settings
 
 
+def _check_type(path: Path, key: str, value: object) -> None:
+    """Raise UsageError if a key of the settings file has a value of a wrong type."""
+    if key == "url":
+        urls = value if isinstance(value, list) else [value]
+        if not all(isinstance(url, str) for url in urls):
+            raise UsageError(f"{path}: {key} must be a text in quotes, or a list of them")
+    elif key != "prebuffer_seconds" and not isinstance(value, str):
+        raise UsageError(f"{path}: {key} must be a text in quotes")
+
+
+def _read_text(path: Path) -> str:
+    """Read UTF-8 text; a byte order mark, which Windows editors write, does not count."""
+    return path.read_text(encoding="utf-8-sig")
+
+
+def _why(error: OSError | ValueError) -> str:
+    """Return the reason without the path, which the message already has."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
 def _read_token(layer: Mapping[str, Any]) -> str:
-    token = str(layer.get("token", ""))
+    token, source = str(layer.get("token", "")), "the token"
     if not token and layer.get("token_file"):
         path = Path(str(layer["token_file"])).expanduser()
         try:
-            token = path.read_text(encoding="utf-8")
+            token = _read_text(path)
         except (OSError, ValueError) as error:
-            raise UsageError(f"the token file {path} cannot be read: {error}") from error
+            raise UsageError(f"the token file {path} cannot be read: {_why(error)}") from error
         if not token.strip():
             raise UsageError(f"the token file {path} is empty")
+        source = f"the token in {path}"
     token = token.strip()
-    if not token.isascii() or any(character.isspace() for character in token):
-        raise UsageError("the token contains a space, a line break or a non-ASCII character")
+    if not token.isascii() or not all(map(str.isprintable, token)) or " " in token:
+        raise UsageError(f"{source} contains a space, a line break or a non-ASCII character")
     return token
 
 
@@ -177,14 +202,31 @@ def _parse_url(url: str) -> str:
         raise UsageError(f"the URL {url!r} is not valid: {error}") from error
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
         raise UsageError(f"the URL {url!r} must look like wss://HOST:PORT/ws")
+    if not _is_host_name(parts.hostname):
+        raise UsageError(f"the URL {url!r} is not valid: {parts.hostname!r} is not a host name")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError("the URL must not contain a user, password or query; see --token-file")
     return urlunsplit(parts._replace(path=parts.path if len(parts.path) > 1 else "/ws"))
 
 
+def _is_host_name(name: str) -> bool:
+    """Return whether a name can be looked up: Python raises UnicodeError for one that cannot."""
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return name.isprintable() and " " not in name
+
+
+def check_seconds(flag: str, seconds: float | None) -> None:
+    """Raise UsageError if a flag has a number of seconds out of range. None: it was not given."""
+    if seconds is not None and not 0 <= seconds <= MAX_SECONDS:
+        raise UsageError(f"{flag} {seconds:g} is not between 0 and {MAX_SECONDS} seconds")
+
+
 def _parse_prebuffer(value: Any) -> float:
     try:
-        seconds = float(value)
+        seconds = -1.0 if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         seconds = -1.0
     if not 0.0 <= seconds <= 1.0:

@@ -12,14 +12,12 @@ from pathlib import Path
 from client import report
 from client.call import ClientCall
 from client.caller import Caller
-from client.config import Config
+from client.config import Config, check_seconds
 from client.conversation import Conversation
 from client.errors import CallDropped, ClientError, NoAnswer, UsageError
 from client.record import CUT_OFF, ClientTurnRecord
 from client.stderr import print_error
 from client.wav import read_wav, write_wav
-
-MAX_SECONDS = 3600  # upper limit of the flags below
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,27 +40,31 @@ async def run(args: argparse.Namespace, config: Config) -> int:
 
     If a call is lost, the file whose reply is not complete is spoken again in a new call.
     """
-    for flag, seconds in (("--barge-in", args.barge_in), ("--gap", args.gap)):
-        if seconds is not None and not 0 <= seconds <= MAX_SECONDS:
-            raise UsageError(f"{flag} {seconds:g} is not between 0 and {MAX_SECONDS} seconds")
-    utterances = [read_wav(path) for path in args.files]
+    check_seconds("--barge-in", args.barge_in)
+    check_seconds("--gap", args.gap)
+    utterances = [_read_speech(path) for path in args.files]
     if args.out is not None:
         _make_folder(args.out)
     caller = Caller(config, args.retry)
     call = await caller.call()
     done: list[ClientTurnRecord] = []
+    unsaved: list[str] = []
     while True:
-        lost, failure = await _speak_call(call, utterances[len(done) :], done, args, config)
+        lost, failure = await _speak_call(
+            call, utterances[len(done) :], done, unsaved, args, config
+        )
         if lost is None or failure is None:
             break
         try:
             await caller.prepare_again(call, failure, progress=len(done))
             call = await caller.call()
         except ClientError:
-            _print(lost, args)
+            _print(lost, unsaved, args)
             raise
     if unanswered := [args.files[each.number - 1].name for each in done if not each.heard.pcm]:
         raise NoAnswer(f"no answer to {', '.join(unanswered)}")
+    if unsaved:
+        raise UsageError(f"not saved: the reply to {', '.join(unsaved)}")
     return 0
 
 
@@ -70,11 +72,13 @@ async def _speak_call(
     call: ClientCall,
     utterances: list[bytes],
     done: list[ClientTurnRecord],
+    unsaved: list[str],
     args: argparse.Namespace,
     config: Config,
 ) -> tuple[ClientTurnRecord | None, CallDropped | None]:
     """Speak in this call; print the finished turns, and add them to `done`.
 
+    `unsaved` gets the names of the files whose replies cannot be written.
     Returns the turn in which the call was dropped, and why; None if it was not.
     """
     spoken = len(done)
@@ -85,15 +89,20 @@ async def _speak_call(
             record = dataclasses.replace(turn, number=spoken + turn.number)
             if record.outcome in CUT_OFF:
                 return record, conversation.failure
-            _print(record, args)
+            _print(record, unsaved, args)
             done.append(record)
     return None, None
 
 
-def _print(record: ClientTurnRecord, args: argparse.Namespace) -> None:
-    """Print a turn and write its reply."""
+def _print(record: ClientTurnRecord, unsaved: list[str], args: argparse.Namespace) -> None:
+    """Print a turn and write its reply. On a full disk, the conversation goes on without it."""
     path: Path = args.files[record.number - 1]
-    reply_wav = _write_reply(args.out, path, record)
+    try:
+        reply_wav = _write_reply(args.out, path, record)
+    except UsageError as error:
+        print_error(str(error))
+        unsaved.append(path.name)
+        reply_wav = None
     render = report.as_json if args.json else report.as_text
     print(render(record, str(path), reply_wav), flush=True)
 
@@ -130,6 +139,15 @@ async def _wait_until_audible(
     finally:
         audible.cancel()
         finished.cancel()
+
+
+def _read_speech(path: Path) -> bytes:
+    """Read a file to speak. Raises UsageError for one in which the bot would hear nothing."""
+    pcm = read_wav(path)
+    if not any(pcm):
+        why = "is silent; if it has two channels, export one of them" if pcm else "has no audio"
+        raise UsageError(f"{path} {why}")
+    return pcm
 
 
 def _make_folder(folder: Path) -> None:

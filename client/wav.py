@@ -7,6 +7,7 @@ to the end of the file or to another chunk; otherwise the chunk extends to the e
 
 from __future__ import annotations
 
+import contextlib
 import os
 import wave
 from pathlib import Path
@@ -33,7 +34,9 @@ def read_wav(path: Path, rate: int = MIC_SAMPLE_RATE) -> bytes:
     try:
         return decode_wav(raw, rate)
     except ValueError as error:
-        raise UsageError(f"{path} is not a usable WAV file: {error}") from error
+        raise UsageError(
+            f"{path} is not a usable WAV file: {error}. Export it as WAV with 16-bit PCM."
+        ) from error
 
 
 def decode_wav(raw: bytes, rate: int = MIC_SAMPLE_RATE) -> bytes:
@@ -54,9 +57,14 @@ def to_pcm(samples: NDArray[np.float32]) -> bytes:
 
 
 def write_wav(path: Path, pcm: bytes, rate: int) -> None:
-    """Write mono int16 PCM to a file that only its owner can read. Raises UsageError."""
+    """Write mono int16 PCM to a file that only its owner can read. Raises UsageError.
+
+    A file that could not be written to its end, as on a full disk, is removed.
+    """
+    is_open = False
     try:
         with open(path, "wb", opener=_open_private) as file, wave.open(file, "wb") as out:
+            is_open = True
             if path.is_file():  # an older file, too, but not /dev/stdout
                 path.chmod(0o600)
             out.setnchannels(1)
@@ -64,6 +72,9 @@ def write_wav(path: Path, pcm: bytes, rate: int) -> None:
             out.setframerate(rate)
             out.writeframes(pcm)
     except OSError as error:
+        if is_open and path.is_file():
+            with contextlib.suppress(OSError):
+                path.unlink()
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
@@ -138,7 +149,8 @@ def _parse_samples(header: bytes, body: bytes) -> tuple[NDArray[np.float32], int
     width = (bits + 7) // 8  # samples of 12 or 20 bits are stored in whole bytes
     if kind == FLOAT and width in (4, 8):
         wide = np.frombuffer(body[: len(body) // width * width], dtype=f"<f{width}")
-        samples = np.nan_to_num(wide.astype(np.float32))
+        # Clipped here, too: the resampler would turn an infinite sample into silence.
+        samples = np.clip(np.nan_to_num(wide), -1.0, 1.0).astype(np.float32)
     elif kind == PCM and width in (1, 2, 3, 4):
         samples = _parse_integers(body[: len(body) // width * width], width)
     else:

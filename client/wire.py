@@ -19,6 +19,7 @@ PLAYBACK_STARTED = "playback-started"  # `t` of the client-message: the reply is
 MIC_SAMPLE_RATE = 16_000  # Hz, audio to the appliance
 SPEAKER_SAMPLE_RATE = 24_000  # Hz, audio from the appliance
 FRAME_SECONDS = 0.04  # 20 ms frames cost the gateway a third more CPU; longer ones delay the turn
+MAX_TEXT_CHARS = 4000  # of a typed question; a longer one ends the call
 FRAME_SAMPLES = round(MIC_SAMPLE_RATE * FRAME_SECONDS)
 
 

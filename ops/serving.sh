@@ -35,16 +35,54 @@ print(*(listener.getsockname()[1] for listener in sockets))
 PY
 }
 
+# --- addresses: print http or https, host and port of the gateway, and host and port of the exporter, from the
+#     environment and the file that VOICE_CONFIG names. Prints nothing if a setting is wrong: boot reports it.
+addresses() {
+    "$VENV/bin/python" - <<'PY'
+import os
+
+from appliance.errors import BadSetting
+from appliance.settings import load
+
+try:
+    settings = load(os.environ)
+except BadSetting:
+    raise SystemExit(0)
+gateway, exporter = settings.gateway, settings.exporter
+scheme = "https" if gateway.tls_certificate and not gateway.plain_network else "http"
+print(scheme, gateway.host, gateway.port, exporter.host, exporter.port)
+PY
+}
+
+# --- in_use HOST PORT: whether a program listens there
+in_use() {
+    "$VENV/bin/python" - "$@" <<'PY'
+import errno
+import socket
+import sys
+
+host, port = sys.argv[1], int(sys.argv[2])
+try:
+    socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+except OSError as error:
+    raise SystemExit(error.errno != errno.EADDRINUSE)
+raise SystemExit(1)
+PY
+}
+
 # --- readiness URL: print "ready", or the components that the appliance waits for
 readiness() {
     "$VENV/bin/python" - "$1" <<'PY'
 import json
+import ssl
 import sys
 import urllib.error
 import urllib.request
 
+# The appliance of this folder, on this machine: its certificate may be of the site's own CA.
+trust = ssl._create_unverified_context()
 try:
-    with urllib.request.urlopen(sys.argv[1] + "/readyz", timeout=2):
+    with urllib.request.urlopen(sys.argv[1] + "/readyz", timeout=2, context=trust):
         print("ready")
 except urllib.error.HTTPError as error:
     page = json.load(error)
@@ -55,13 +93,16 @@ except OSError:
 PY
 }
 
-# --- wait_until_ready URL PID SECONDS: fails if the process exits, or after this time
+# --- wait_until_ready URL PID SECONDS: fails if the process exits, or after this time. WAITS_FOR is then what
+#     the appliance waits for; it is empty if the process has exited.
 wait_until_ready() {
-    local url=$1 pid=$2 deadline=$((SECONDS + $3)) state=''
-    while kill -0 "$pid" 2>/dev/null && ((SECONDS < deadline)); do
-        state=$(readiness "$url")
-        [[ $state != ready ]] || return 0
+    local url=$1 pid=$2 deadline=$((SECONDS + $3))
+    while kill -0 "$pid" 2>/dev/null; do
+        WAITS_FOR=$(readiness "$url")
+        [[ $WAITS_FOR != ready ]] || return 0
+        ((SECONDS < deadline)) || return 1
         sleep 0.5
     done
+    WAITS_FOR=''
     return 1
 }

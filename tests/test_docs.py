@@ -18,7 +18,7 @@ PRESENT = [page for page in PAGES if page.name != "CHANGELOG.md"]
 SETTINGS = {f"VOICE_{section}_{name}".upper() for section, name, _ in walk(Settings())}
 OTHERS = {"VOICE_CONFIG", "VOICE_PROFILE", "VOICE_NAME", "VOICE_SECTION_NAME"}  # two: any
 OTHERS |= set(ENVIRONMENT)  # of the client
-EXAMPLE = "appliance/gateway/opening_hours.py"  # tools.md shows how to write it
+EXAMPLE = "appliance/gateway/generation/opening_hours.py"  # tools.md shows how to write it
 SCRIPTS = {
     path.name: path.read_text("utf-8") for path in (ROOT / "ops").iterdir() if path.is_file()
 }

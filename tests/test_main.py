@@ -85,7 +85,7 @@ def test_settings_check_names_a_file_that_is_missing_as_it_was_given() -> None:
     assert done.returncode == 78
     assert done.stdout.startswith("none.toml: ")
     done = appliance("settings", "--check", VOICE_CONFIG="none.toml")
-    assert done.stdout.startswith("VOICE_CONFIG: ")
+    assert done.stdout.startswith("VOICE_CONFIG: none.toml: ")
 
 
 def test_settings_check_needs_the_lock_only_to_know_the_voices(tmp_path: Path) -> None:
@@ -95,6 +95,26 @@ def test_settings_check_needs_the_lock_only_to_know_the_voices(tmp_path: Path) -
     assert done.returncode == 78
     assert done.stdout.startswith("VOICE_TTS_VOICE: there is no voice 'nobody'; the voices are ")
     assert "am_adam" in done.stdout and len(done.stdout.splitlines()) == 1
+
+
+def test_settings_check_reports_model_voice_network_and_lexicon_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "lexicon.tsv"
+    file.write_text("Keflex\n")
+    done = appliance(
+        *("settings", "--check"),
+        VOICE_LLM_MODEL="none",
+        VOICE_TTS_VOICE="nobody",
+        VOICE_GATEWAY_HOST="0.0.0.0",
+        VOICE_TTS_LEXICON_FILE=str(file),
+    )
+    assert (done.returncode, done.stderr) == (78, "")
+    names = [line.partition(": ")[0] for line in done.stdout.splitlines()]
+    assert names == [
+        "VOICE_LLM_MODEL",
+        "VOICE_TTS_VOICE",
+        "gateway.tls_certificate",
+        f"{file}, line 1",
+    ]
 
 
 @pytest.mark.parametrize("verb", ["boot", "gateway", "llm", "tts"])

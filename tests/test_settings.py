@@ -338,9 +338,42 @@ def test_file_is_refused_by_the_names_that_are_written_in_it(
     assert refused[0] == name and refused[1].startswith(why)
 
 
-def test_missing_file_is_refused() -> None:
-    with pytest.raises(BadSetting, match="VOICE_CONFIG"):
-        load({"VOICE_CONFIG": "/no/such/file.toml"})
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"[tts]\nspeed = 1.1\nspeed = 1.2\n", "(at line 3, column 12)"),
+        (b"[tts\n", "(at line 1, column 5)"),
+        (b"# sch\xf6n\n", "it is not UTF-8 text"),
+    ],
+)
+def test_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, why: str) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_bytes(content)
+    message = refusals({"VOICE_CONFIG": str(file)})["VOICE_CONFIG"]
+    assert message.startswith(f"{file}: ") and message.endswith(why)
+
+
+def test_missing_file_and_folder_in_its_place_are_named(tmp_path: Path) -> None:
+    file = f"{tmp_path}/none.toml"
+    assert refusals({"VOICE_CONFIG": file}) == {
+        "VOICE_CONFIG": f"{file}: No such file or directory"
+    }
+    folder = str(tmp_path)
+    assert refusals({"VOICE_CONFIG": folder}) == {"VOICE_CONFIG": f"{folder}: Is a directory"}
+
+
+def test_byte_order_mark_of_a_windows_editor_is_not_a_part_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("[tts]\r\nspeed = 1.1\r\n", encoding="utf-8-sig")
+    assert load({"VOICE_CONFIG": str(file)}).tts.speed == 1.1
+
+
+def test_value_in_place_of_a_table_is_told_so(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("tts = 1.1\n")
+    assert refusals({"VOICE_CONFIG": str(file)}) == {
+        "tts": "it is a table: write [tts], and its settings below"
+    }
 
 
 def test_unknown_profile_is_refused_with_the_known_ones() -> None:

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 
 from appliance.commands.command import Command
-from appliance.errors import BadLexicon, BadSetting, PlainNetwork
+from appliance.errors import BadSetting, CannotStart, PlainNetwork
 from appliance.settings import CONFIG_FILE, Settings, load
 
 
@@ -29,7 +29,7 @@ def _settings_options(parser: ArgumentParser) -> None:
 
 
 def check_settings(file: str, environ: Mapping[str, str]) -> int:
-    """Print a line for each wrong setting, or one line if all are valid.
+    """Print a line for each wrong setting, or one line if all are valid. Return the exit code.
 
     Checks the values, the model, the voice and the site's lexicon. Other missing files and unknown
     tools are reported only when a process starts.
@@ -41,25 +41,27 @@ def check_settings(file: str, environ: Mapping[str, str]) -> int:
 
     try:
         settings = load({**environ, CONFIG_FILE: file} if file else environ)
-        check_models(settings)
-        check_voice(settings)
     except BadSetting as error:
         for each in (error, *error.others):
-            name = each.details["name"]
-            print(f"{file if file and name == CONFIG_FILE else name}: {each.details['why']}")
+            name, why = each.details["name"], each.details["why"]
+            print(why if file and name == CONFIG_FILE else f"{name}: {why}")
         return error.exit_code
+    wrong: list[str] = []
+    for check in (check_models, check_voice):
+        try:
+            check(settings)
+        except BadSetting as error:
+            each_wrong = (error, *error.others)
+            wrong += [f"{each.details['name']}: {each.details['why']}" for each in each_wrong]
     try:
         require_tls(settings.gateway)
     except PlainNetwork as error:
-        print(f"gateway.tls_certificate: {error} {error.advice}")
-        return error.exit_code
+        wrong.append(f"gateway.tls_certificate: {error} {error.advice}")
     _, problems = site_lexicon.examine(settings.tts)
     for problem in problems:
-        print(f"{site_lexicon.where(settings.tts.lexicon_file, problem)}: {problem.why}")
-    if problems:
-        return BadLexicon.exit_code
-    print(f"all settings are valid (profile {settings.profile})")
-    return 0
+        wrong.append(f"{site_lexicon.where(settings.tts.lexicon_file, problem)}: {problem.why}")
+    print("\n".join(wrong) or f"all settings are valid (profile {settings.profile})")
+    return CannotStart.exit_code if wrong else 0
 
 
 def _verify(settings: Settings, args: Namespace) -> int:

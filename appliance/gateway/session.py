@@ -102,6 +102,7 @@ class Session:
         )
         self._activity = BotActivity()
         self._run_task: asyncio.Task[object] | None = None
+        self._phrase_skipped = False  # of the reply: its engine was lost
         self._user_speaking = False
         self._sound_at = time.monotonic()  # of the bot or the user
         serializer, self._observer = self._create_serializer(realtime)
@@ -307,12 +308,17 @@ class Session:
             self._speculator.reply_audible()
             self._monitor.mark("first_audio")()
 
+        def phrase_skipped() -> None:
+            self._phrase_skipped = True
+            self._monitor.phrase_skipped()
+
         return SpeechHooks(
             first_phrase=self._monitor.mark("first_phrase"),
             first_audio=first_audio,
             spoken=heard_text.measure,
             complete=reply_start.audio_complete,
             failed=self._monitor.engine_failed("tts"),
+            skipped=phrase_skipped,
             hold=lambda: ask(llm_client.hold),
             resume=lambda: ask(llm_client.resume),
         )
@@ -325,6 +331,9 @@ class Session:
         self._activity.replying = False
         self._llm.reply_heard(text)
         self._monitor.heard(text, interrupted, was_speaking)
+        if self._phrase_skipped and not text and not interrupted:
+            self._observer.reply_failed("engine_failed")
+        self._phrase_skipped = False
         self._hang_up.heard(interrupted)
         self._observer.reply_ended(interrupted, text)
 

@@ -107,6 +107,8 @@ class TurnRecorder:
         self._latest: TurnRecord | None = None  # open or complete; not one without words
         self._earlier: TurnRecord | None = None  # the latest one before it
         self._generated = False
+        self._skipped = False  # a phrase of the reply could not be spoken
+        self._spoke = False  # the user has spoken since the latest turn was submitted
         self._cut_off = False  # the user speaks again, and has heard nothing of the reply
         self._speech_stopped_at: float | None = None
         self._ended_by = "timeout"
@@ -114,6 +116,7 @@ class TurnRecorder:
     def speech_stopped(self, timestamp: float) -> None:
         """Note that the user stopped speaking. The turn may still continue."""
         self._speech_stopped_at = timestamp
+        self._spoke = True
 
     def turn_ended_by(self, detector: str) -> None:
         """Note what detected the end of the turn that `turn_submitted` reports next."""
@@ -124,25 +127,31 @@ class TurnRecorder:
     ) -> TurnRecord | None:
         """Open a turn that waits for a reply. Complete the previous turn if it is still open.
 
-        `joined`: the question of the previous turn is the beginning of this one's.
+        `joined`: the question of the previous turn is the beginning of this one's. If the user has
+        not spoken since, a noise had interrupted it, and what ended the previous turn counts again.
         """
-        replaces = self._latest.number if joined and self._latest is not None else None
+        replaced = self._latest if joined else None
         if joined and self._open is not None:
             self._cut_off = False
             previous = self._complete("joined")
         else:
-            previous = self._complete("answered" if self._generated else "interrupted")
+            previous = self._complete(self._played_outcome if self._generated else "interrupted")
         self._count += 1
         self._earlier = self._latest
         self._open = self._latest = TurnRecord(
-            self._count, kind, speech_seconds=speech_seconds, replaces=replaces
+            self._count,
+            kind,
+            speech_seconds=speech_seconds,
+            replaces=replaced.number if replaced is not None else None,
         )
         if kind == "spoken":
             self._open.ended_by = self._ended_by
+            if replaced is not None and not self._spoke:
+                self._open.ended_by = replaced.ended_by
             if self._speech_stopped_at is not None:
                 self._open.marks["speech_stopped"] = self._speech_stopped_at
         self._open.marks["submitted"] = timestamp
-        self._generated = False
+        self._generated = self._skipped = self._spoke = False
         self._ended_by = "timeout"
         return previous
 
@@ -188,6 +197,10 @@ class TurnRecorder:
             self._generated = True
             self._open.stats = dict(stats)
 
+    def phrase_skipped(self) -> None:
+        """Note that a phrase of the reply could not be spoken, because the engine was lost."""
+        self._skipped = True
+
     def transcribed(self, text: str) -> None:
         """Note the transcript of the user's speech."""
         if self._open is not None:
@@ -204,7 +217,13 @@ class TurnRecorder:
         if interrupted:
             self._open.interrupted = True
             return self._complete("interrupted")
-        return self._complete("answered") if self._generated else None
+        return self._complete(self._played_outcome) if self._generated else None
+
+    @property
+    def _played_outcome(self) -> str:
+        """The outcome of a reply that was played to its end: "failed" if none could be spoken."""
+        unspoken = self._skipped and self._open is not None and not self._open.reply_text
+        return "failed" if unspoken else "answered"
 
     @property
     def cut_off(self) -> bool:

@@ -132,6 +132,10 @@ class SessionMonitor:
             self._metrics.barge_in_stop_seconds.observe(self._interruption_seconds)
         self._pause_interrupted, self._interruption_seconds = False, None
 
+    def phrase_skipped(self) -> None:
+        """Note that a phrase of the reply could not be spoken."""
+        self._turns.phrase_skipped()
+
     def turn_dropped(self, outcome: str) -> None:
         """Note that the turn has ended without a reply, with one of metrics.TURN_OUTCOMES."""
         self._reporter.report(self._turns.turn_dropped(outcome))

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from appliance.errors import BadSetting
-from appliance.settings.names import CONFIG_FILE, FIELDS, PREFIX, variable
+from appliance.settings.names import CONFIG_FILE, FIELDS, PREFIX, SECTIONS, variable
 from appliance.settings.profiles import PROFILE_DEFAULTS
 from appliance.settings.sections import Settings
 from appliance.settings.types import Contradiction, allowed
@@ -77,9 +77,16 @@ def _from_file(path: str, problems: list[BadSetting]) -> dict[str, object]:
     if not path:
         return {}
     try:
-        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        problems.append(_bad_setting(CONFIG_FILE, str(error)))
+        # A byte order mark, which Windows editors write, does not count.
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        problems.append(_bad_setting(CONFIG_FILE, f"{path}: {error.strerror}"))
+        return {}
+    except UnicodeDecodeError:
+        problems.append(_bad_setting(CONFIG_FILE, f"{path}: it is not UTF-8 text"))
+        return {}
+    except ValueError as error:
+        problems.append(_bad_setting(CONFIG_FILE, f"{path}: {error}"))
         return {}
     values: dict[str, object] = {}
     for section, table in tables.items():
@@ -123,6 +130,8 @@ def _explain(detail: ErrorDetails) -> list[tuple[str, str]]:
 
 
 def _describe_unknown(source_name: str, names: Mapping[str, str]) -> str:
+    if source_name in SECTIONS:  # of a file
+        return f"it is a table: write [{source_name}], and its settings below"
     by_lower = {name.lower(): name for name in names}
     matches = difflib.get_close_matches(source_name.lower(), by_lower, n=1)
     hint = f" (did you mean {by_lower[matches[0]]}?)" if matches else ""

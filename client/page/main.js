@@ -6,7 +6,7 @@ import { listenToHolding } from "./hold_button.js";
 import { LANGUAGES, choose, format } from "./language.js";
 import * as preferences from "./preferences.js";
 import { statusWord } from "./status.js";
-import { element, setLanguage, setOptions, showConversation, showCountdown, showLevels, showLogin, showMicrophone, showProblem } from "./view.js";
+import { element, keepLastCaptionOnResize, setLanguage, setOptions, showConversation, showCountdown, showLevels, showLogin, showMicrophone, showProblem } from "./view.js";
 import { WakeLock } from "./wake_lock.js";
 
 /** @typedef {import("./problems.js").Problem} Problem */
@@ -249,6 +249,7 @@ function obstacle() {
 
 const languages = Object.entries(LANGUAGES).map(([id, { language }]) => ({ id, name: language }));
 setOptions(element("#language", HTMLSelectElement), languages, tag);
+keepLastCaptionOnResize();
 show();
 const reason = obstacle();
 showLogin(false, !reason);

@@ -104,10 +104,27 @@ function decimal(value) {
   return value.toLocaleString(document.documentElement.lang, digits);
 }
 
+/** Keep the last caption in view when the list changes its size, as when a phone is turned. */
+export function keepLastCaptionOnResize() {
+  const list = element("#captions", HTMLOListElement);
+  let atEnd = true;
+  list.addEventListener("scroll", () => {
+    atEnd = isAtEnd(list);
+  });
+  new ResizeObserver(() => {
+    if (atEnd) list.scrollTop = list.scrollHeight;
+  }).observe(list);
+}
+
+/** Whether the last caption is in view. @param {HTMLElement} list */
+function isAtEnd(list) {
+  return list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+}
+
 /** Change the page. The last caption stays in view if it was. @param {() => void} change */
 function keepLastCaption(change) {
   const list = element("#captions", HTMLOListElement);
-  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+  const atEnd = isAtEnd(list);
   change();
   if (atEnd) list.scrollTop = list.scrollHeight;
 }

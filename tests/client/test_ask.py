@@ -1,8 +1,13 @@
 """`client ask` as a real program in a separate process."""
 
+import os
 from pathlib import Path
 
+import pytest
+
+from appliance.gateway import wire
 from client.wav import read_wav
+from client.wire import MAX_TEXT_CHARS
 from tests.client.conftest import RunClient, loud
 from tests.fakes import FakeCaller, FakeGateway, tone
 
@@ -47,10 +52,43 @@ async def test_reply_without_transcript_mentions_the_output_flag(
     assert "--out FILE.wav" in result.err
 
 
-async def test_empty_question_is_a_usage_error(run_client: RunClient) -> None:
-    result = await run_client("ask", "  ")
-    assert result.code == 2
-    assert "empty" in result.err
+@pytest.mark.parametrize(
+    ("question", "why"),
+    [
+        ("  ", "the question is empty"),
+        ("x" * 4_001, "the question has 4001 characters; at most 4000"),
+        (os.fsdecode(b"\xff"), "the question is not valid text"),
+    ],
+)
+async def test_question_that_the_appliance_would_not_take_is_a_usage_error(
+    run_client: RunClient, question: str, why: str
+) -> None:
+    result = await run_client("ask", question)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"voice: {why}")
+
+
+def test_longest_question_is_that_of_the_gateway() -> None:
+    assert MAX_TEXT_CHARS == wire.MAX_TEXT_CHARS
+
+
+@pytest.mark.parametrize("out", ["", "none/a.wav"])
+async def test_place_that_cannot_hold_the_reply_is_refused_before_the_call(
+    run_client: RunClient, tmp_path: Path, out: str
+) -> None:
+    async with FakeGateway() as gateway:
+        result = await run_client(
+            "ask", "Hi", "--out", tmp_path / out, VOICE_CLIENT_URL=gateway.url
+        )
+    assert (result.code, result.out, gateway.attempts) == (2, "", 0)
+    assert f"--out {tmp_path / out}" in result.err
+
+
+async def test_reply_is_printed_although_the_disk_is_full(run_client: RunClient) -> None:
+    async with FakeGateway() as gateway:
+        result = await run_client("ask", "Hi", "--out", "/dev/full", VOICE_CLIENT_URL=gateway.url)
+    assert (result.code, result.out) == (2, "Answer 1.\n")
+    assert result.err == "voice: cannot write /dev/full: No space left on device\n"
 
 
 async def test_goodbye_of_the_bot_is_heard_and_ends_the_command_with_0(

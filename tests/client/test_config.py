@@ -60,6 +60,9 @@ def test_default_path_is_added_to_url(url: str, normalized: str, tmp_path: Path)
         "ws://user:password@box/ws",
         "ws://box/ws?token=secret",
         "ws://[::1/ws",
+        "ws://a..b/ws",
+        "ws://two words/ws",
+        f"ws://{'a' * 64}.example/ws",
     ],
 )
 def test_invalid_url_is_rejected(url: str, tmp_path: Path) -> None:
@@ -74,7 +77,13 @@ def test_invalid_url_is_rejected(url: str, tmp_path: Path) -> None:
         ('password = "x"', "'password' is not a setting"),
         ("prebuffer_seconds = 5", "between 0 and 1"),
         ('prebuffer_seconds = "much"', "between 0 and 1"),
-        ('token_file = "/does/not/exist"', "cannot be read"),
+        ("prebuffer_seconds = true", "between 0 and 1"),
+        ('token_file = "/does/not/exist"', "/does/not/exist cannot be read: No such file"),
+        ("token_file = 5", "voice-client.toml: token_file must be a text in quotes"),
+        ('token = ["x"]', "token must be a text in quotes"),
+        ("ca = 1", "ca must be a text in quotes"),
+        ("url = 3", "url must be a text in quotes, or a list of them"),
+        ('url = ["ws://a", 3]', "url must be a text in quotes, or a list of them"),
     ],
 )
 def test_invalid_settings_file_is_rejected(text: str, message: str, tmp_path: Path) -> None:
@@ -84,16 +93,32 @@ def test_invalid_settings_file_is_rejected(text: str, message: str, tmp_path: Pa
         load({}, {}, path)
 
 
+def test_files_that_are_not_utf8_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "latin-1"
+    path.write_bytes(b'token = "sch\xf6n"')
+    for setting in ("config", "token_file"):
+        with pytest.raises(UsageError, match=r"latin-1 cannot be .*: it is not UTF-8 text$"):
+            load({setting: str(path)}, {}, tmp_path / "none")
+
+
+def test_byte_order_mark_of_a_windows_editor_is_not_a_part_of_the_file(tmp_path: Path) -> None:
+    settings, token_file = tmp_path / "settings.toml", tmp_path / "token"
+    settings.write_text('url = "wss://box/ws"', encoding="utf-8-sig")
+    token_file.write_text("secret", encoding="utf-8-sig")
+    config = load({"config": str(settings), "token_file": str(token_file)}, {})
+    assert (config.url, config.token) == ("wss://box/ws", "secret")
+
+
 def test_settings_file_named_by_flag_must_exist(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         load({"config": str(tmp_path / "none.toml")}, {})
 
 
-@pytest.mark.parametrize("content", ["", " \n", "two words", "line\nbreak", "sch\u00f6n"])
+@pytest.mark.parametrize("content", ["", " \n", "two words", "line\nbreak", "sch\u00f6n", "bell\a"])
 def test_token_file_must_contain_one_token(content: str, tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(content)
-    with pytest.raises(UsageError, match="token"):
+    with pytest.raises(UsageError, match=rf"token.* {path}"):
         load({"token_file": str(path)}, {}, tmp_path / "none")
 
 

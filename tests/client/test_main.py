@@ -124,6 +124,16 @@ def test_usage_error_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
     assert "usage: voice" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flag", ["--retry", "--answer-seconds"])
+@pytest.mark.parametrize("seconds", ["nan", "-1", "inf"])
+def test_seconds_out_of_range_are_refused(
+    flag: str, seconds: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ask", "Hi", f"{flag}={seconds}"]) == 2
+    message = f"voice: {flag} {seconds} is not between 0 and 3600 seconds\n"
+    assert capsys.readouterr().err == message
+
+
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.wav import read_wav
+from client.wav import read_wav, write_wav
 from tests.client.conftest import RunClient, loud
 from tests.fakes import FakeCaller, FakeGateway, tone
 
@@ -130,6 +130,38 @@ async def test_invalid_wav_file_is_rejected_before_a_call_is_opened(
             assert result.code == 2
             assert result.err.count("\n") == 1
     assert gateway.attempts == 0
+
+
+@pytest.mark.parametrize(("pcm", "why"), [(b"", "has no audio"), (bytes(32_000), "is silent")])
+async def test_file_in_which_nothing_is_heard_is_rejected_before_a_call_is_opened(
+    run_client: RunClient, questions: list[Path], tmp_path: Path, pcm: bytes, why: str
+) -> None:
+    write_wav(tmp_path / "nothing.wav", pcm, 16_000)
+    async with FakeGateway() as gateway:
+        result = await run_client(
+            "say", questions[0], tmp_path / "nothing.wav", VOICE_CLIENT_URL=gateway.url
+        )
+    assert (result.code, result.out, gateway.attempts) == (2, "", 0)
+    assert f"nothing.wav {why}" in result.err
+
+
+async def test_full_disk_costs_the_files_but_no_turn(
+    run_client: RunClient, questions: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "01-first.reply.wav").symlink_to("/dev/full")
+    async with FakeGateway() as gateway:
+        result = await run_client(
+            "say", *questions, "--json", "--out", out, VOICE_CLIENT_URL=gateway.url
+        )
+    assert result.code == 2
+    first, second = map(json.loads, result.out.splitlines())
+    assert (first["reply_text"], first["reply_wav"]) == ("Answer 1.", None)
+    assert (second["reply_text"], Path(second["reply_wav"]).is_file()) == ("Answer 2.", True)
+    problem, summary = result.err.splitlines()
+    assert problem.endswith("01-first.reply.wav: No space left on device")
+    assert summary == "voice: not saved: the reply to first.wav"
 
 
 async def test_goodbye_of_the_bot_is_heard_and_ends_the_command_with_0(

@@ -1,5 +1,6 @@
 """WAV files."""
 
+import resource
 import struct
 import subprocess
 import wave
@@ -139,6 +140,32 @@ def test_written_file_round_trips(tmp_path: Path) -> None:
     assert read_wav(path, 24_000) == tone(0.1, 24_000)
 
 
+def test_file_that_does_not_fit_on_the_disk_is_named_and_no_part_of_it_is_left(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "out.wav"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, limits[1]))
+    try:
+        with pytest.raises(UsageError, match=r"cannot write .*out\.wav"):
+            write_wav(path, tone(1.0, 24_000), 24_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize(("sample", "loud"), [(np.inf, True), (1e30, True), (np.nan, False)])
+def test_float_samples_without_a_level_are_clipped_or_silent_at_any_rate(
+    sample: float, loud: bool, bits: int
+) -> None:
+    for rate in (16_000, 48_000):
+        raw = riff(3, 1, rate, bits, as_bytes(np.full(rate, sample), 3, bits))
+        middle = np.frombuffer(decode_wav(raw), "<i2")[4_000:12_000]
+        assert (middle.min() > 30_000) if loud else (not middle.any())
+
+
 def test_too_loud_samples_are_clipped_not_wrapped() -> None:
     assert to_pcm(np.array([1.5, -1.5, 0.0], np.float32)) == struct.pack("<hhh", 32767, -32768, 0)
 
@@ -162,6 +189,7 @@ def test_invalid_wav_file_is_named(tmp_path: Path, raw: bytes, message: str) -> 
     with pytest.raises(UsageError, match=message) as caught:
         read_wav(path)
     assert "broken.wav" in str(caught.value)
+    assert str(caught.value).endswith("Export it as WAV with 16-bit PCM.")
 
 
 def test_missing_file_and_unwritable_folder_are_named(tmp_path: Path) -> None:

@@ -380,6 +380,39 @@ async def test_llm_engine_that_does_not_come_back_fails_the_turn_but_not_the_ses
     assert "Anybody there?" in llm.conversation(0)[-1][1]
 
 
+async def test_reply_that_cannot_be_spoken_has_failed(make_gateway: MakeGateway) -> None:
+    llm = ScriptedLLM("It is Paris.", "Back again.")
+    async with make_gateway(llm, sections={"llm": {"recover_seconds": 0.5}}) as gateway:
+        client = await gateway.connect()
+        await gateway.tts_process.kill()
+        await client.type("What is the capital of France?")
+        turn = await client.turn(1)
+        assert (turn["outcome"], turn["reply_text"]) == ("failed", "")
+        assert gateway.metric("voice_turns_total", outcome="failed") == 1
+        assert gateway.metric("voice_turns_total", outcome="answered") == 0
+        await gateway.tts_process.start()
+        await client.type("And now?")
+        turn = await client.turn(2)
+    assert (turn["outcome"], turn["reply_text"]) == ("answered", "Back again.")
+
+
+async def test_question_typed_after_a_spoken_one_ends_as_a_typed_one(
+    make_gateway: MakeGateway, speak: Speak
+) -> None:
+    async with make_gateway(ScriptedLLM()) as gateway:
+        gateway.llm_engine.pause_seconds = 600
+        client = await gateway.connect()
+        await client.say(speak(QUESTION))
+        await client.wait_until(lambda: client.messages("user-stopped-speaking"))
+        gateway.llm_engine.pause_seconds = 0
+        await client.type("And of Spain?")
+        first, second = await client.turn(1), await client.turn(2)
+        assert gateway.metric("voice_turn_ends_total", by="timeout") == 0
+        assert gateway.metric("voice_turn_response_latency_seconds_count") == 0
+    assert (first["outcome"], second["outcome"], second["replaces"]) == ("joined", "answered", 1)
+    assert first["ended_by"] != "" and second["ended_by"] == ""
+
+
 async def test_tts_engine_loss_plays_hold_message_and_then_the_reply(
     make_gateway: MakeGateway,
 ) -> None:

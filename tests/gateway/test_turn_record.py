@@ -290,6 +290,34 @@ def test_next_turn_completes_an_open_one() -> None:
     assert (unanswered.outcome, unspoken.outcome) == ("interrupted", "answered")
 
 
+@pytest.mark.parametrize(("heard", "outcome"), [("", "failed"), ("It is", "answered")])
+def test_reply_of_which_nothing_could_be_spoken_has_failed(heard: str, outcome: str) -> None:
+    turns = TurnRecorder()
+    turns.turn_submitted("typed", 1.0)
+    turns.generated({})
+    turns.phrase_skipped()
+    turn = turns.heard(heard, interrupted=False)
+    assert turn is not None and turn.outcome == outcome
+    turns.turn_submitted("typed", 2.0)
+    turns.generated({})
+    silent = turns.heard("", interrupted=False)  # an emoji
+    assert silent is not None and silent.outcome == "answered"
+
+
+def test_question_that_a_noise_interrupted_keeps_what_ended_it() -> None:
+    turns = TurnRecorder()
+    turns.speech_stopped(0.8)
+    turns.turn_ended_by("smart_turn")
+    turns.turn_submitted("spoken", 1.0)
+    turns.speech_stopped(1.8)
+    turns.turn_ended_by("fallback")
+    turns.turn_submitted("spoken", 2.0)
+    turns.turn_dropped("nothing_heard")
+    turns.turn_submitted("spoken", 2.1, joined=True)
+    again = answered(turns)
+    assert again is not None and (again.replaces, again.ended_by) == (1, "smart_turn")
+
+
 def test_events_without_an_open_turn_are_ignored() -> None:
     turns = TurnRecorder()
     turns.mark("sent", 1.0)

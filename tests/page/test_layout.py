@@ -80,6 +80,18 @@ async def test_last_caption_stays_in_view_when_a_problem_needs_room(
         assert await in_view(tab, TEXT_FIELD)
 
 
+async def test_last_caption_stays_in_view_when_a_phone_is_turned(
+    page_url: str, browser: Browser
+) -> None:
+    painted = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    async with browser.tab() as tab:
+        await open_phone(tab, page_url, "en", "long")
+        for size in ((1280, 2400), PHONE):  # all captions fit, then not
+            await tab.resize(*size)
+            await tab.evaluate(painted)
+        assert await in_view(tab, NOW_SPOKEN)
+
+
 async def test_seconds_are_written_as_in_the_language(page_url: str, browser: Browser) -> None:
     async with browser.tab() as tab:
         for language, first, typical in (

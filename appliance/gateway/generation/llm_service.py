@@ -334,7 +334,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
             return
         pending = self._history.pending()
         if pending is not None and pending.tool_calls and not self._collector.in_turn:
-            self._start_turn(pending, joined=True)
+            self._start_turn(pending, _kind(pending), joined=True)
         else:
             await self.push_frame(ReplyEndFrame())
 
@@ -369,21 +369,21 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
         self._callbacks.on_turn_dropped("too_short")
         if (pending := self._history.pending()) is not None:
             await self._cancel_turn()
-            self._start_turn(pending, joined=True)  # a cough must not cancel the reply
+            self._start_turn(pending, _kind(pending), joined=True)  # a cough cancels no reply
 
     async def _submit(self, question: Exchange) -> None:
         """Start a turn. If the previous question got no reply, join the two."""
+        kind = _kind(question)  # of the part that came last: its time is that of the turn
         await self._cancel_turn()
         if (unanswered := self._history.pop_unanswered()) is not None:
             spoken = (*unanswered.utterances, *question.utterances)
             question = unanswered.joined(question, self._config.max_utterance_seconds)
             self._prefetcher.discard(each for each in spoken if each not in question.utterances)
         exchange = self._history.add(question.text, *question.utterances)
-        self._start_turn(exchange, joined=unanswered is not None)
+        self._start_turn(exchange, kind, joined=unanswered is not None)
 
-    def _start_turn(self, exchange: Exchange, joined: bool = False) -> None:
+    def _start_turn(self, exchange: Exchange, kind: str, joined: bool = False) -> None:
         """`joined`: the question of the previous turn is the beginning of this one's."""
-        kind = "spoken" if exchange.utterances else "typed"
         self._callbacks.on_turn_submitted(kind, exchange.speech_seconds, joined)
         self._speculator.reply_waiting()
         self._turn_task = self.create_task(self._run_turn(exchange))
@@ -429,7 +429,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
             await self.stop_processing_metrics()
         if pending is not None:
             # A noise that interrupted the reply must not cancel it.
-            self._start_turn(pending, joined=True)
+            self._start_turn(pending, _kind(pending), joined=True)
 
     async def _say_cannot_reply(self) -> None:
         self._callbacks.on_turn_dropped("failed")
@@ -453,3 +453,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
         if text and self._transcripts:
             frame = TranscriptionFrame(text, "", time_now_iso8601(), finalized=True)
             await self.push_frame(frame, FrameDirection.UPSTREAM)
+
+
+def _kind(question: Exchange) -> str:
+    return "spoken" if question.utterances else "typed"

@@ -43,6 +43,7 @@ class SpeechHooks:
     spoken        all audio of a phrase has arrived: its text, seconds
     complete      all audio of the reply has arrived
     failed        the engine failed or was lost
+    skipped       a phrase was not spoken, because the engine failed or did not come back
     hold, resume  pause the LLM while the first phrase is synthesized, and continue it
     """
 
@@ -51,6 +52,7 @@ class SpeechHooks:
     spoken: Callable[[str, float], None]
     complete: Callable[[], None]
     failed: Callable[[EngineFailed], None]
+    skipped: Callable[[], None]
     hold: Callable[[], Awaitable[None]]
     resume: Callable[[], Awaitable[None]]
 
@@ -134,10 +136,10 @@ class KokoroTTSService(TTSService):
         if first:
             self._hooks.first_phrase()
             await self._hooks.hold()
+        context = self._tts_contexts.get(context_id)
+        is_notice = context is not None and not context.append_to_context
+        phrase = "" if is_notice else text
         try:
-            context = self._tts_contexts.get(context_id)
-            is_notice = context is not None and not context.append_to_context
-            phrase = "" if is_notice else text
             async with contextlib.aclosing(self._synthesize(text, phrase, first)) as items:
                 async for pcm in items:
                     if isinstance(pcm, Frame):
@@ -157,6 +159,8 @@ class KokoroTTSService(TTSService):
             self._hooks.spoken(text, spoken_bytes / 2 / OUTPUT_SAMPLE_RATE)
         except EngineFailed as error:
             self._hooks.failed(error)
+            if phrase:
+                self._hooks.skipped()
             yield PhraseBrokenFrame()
         finally:
             if first:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 import time
+import types
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,8 @@ from tests.gateway.fake_engines import ScriptedLLM
 from tests.gateway.running_gateway import MakeGateway, RunningGateway, gatekeeper_of
 
 Offer = Callable[[Callable[..., Awaitable[None]]], dict[str, dict[str, Any]]]
-PAGE = Path(__file__).parents[3] / "docs" / "tools.md"
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "tools.md"
 
 
 @pytest.fixture
@@ -304,11 +307,15 @@ async def test_unknown_tool_stops_the_gateway_at_start(tmp_path: Path) -> None:
 async def test_tool_added_as_documented_is_called(
     make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    module, list_line = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    code, import_and_list = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (path,) = re.findall(r"such as\s+`(\S+)\.py`", PAGE.read_text())
     (offered,) = re.findall(r"`VOICE_LLM_TOOLS=(\S+)`", PAGE.read_text())
-    exec(compile(module, "opening_hours.py", "exec"), vars(tools))  # as the import would
+    module = types.ModuleType(path.replace("/", "."))
+    exec(compile(code, f"{path}.py", "exec"), vars(module))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert Path(tools.__file__).parent == ROOT / Path(path).parent
     monkeypatch.setattr(tools, "TOOLS", tools.TOOLS)  # restored after the test
-    exec(list_line, vars(tools))
+    exec(import_and_list, vars(tools))
     llm = ScriptedLLM(ToolCall("opening_hours", '{"day": "Sunday"}'), "We are closed.")
     async with make_gateway(llm, sections={"llm": {"tools": offered.split(",")}}) as gateway:
         client = await gateway.connect()

@@ -261,6 +261,21 @@ async def test_a_failed_reply_is_reported_and_excused(make_gateway: MakeGateway)
         assert done["response"]["output"][0]["content"][0]["transcript"] == "Back again."
 
 
+async def test_a_reply_that_cannot_be_spoken_is_reported_as_failed(
+    make_gateway: MakeGateway,
+) -> None:
+    async with (
+        make_gateway(
+            ScriptedLLM("It is Paris."), sections={"llm": {"recover_seconds": 0.5}}
+        ) as gateway,
+        call(gateway) as caller,
+    ):
+        await gateway.tts_process.kill()
+        await caller.type("Anybody there?")
+        failed = await caller.event("response.done", 1)
+        assert failed["response"]["status"] == "failed"
+
+
 @pytest.mark.parametrize("half_duplex", [False, True])
 async def test_a_cancelled_response_is_silent_at_once(
     make_gateway: MakeGateway, half_duplex: bool

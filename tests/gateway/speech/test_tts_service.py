@@ -69,6 +69,7 @@ class RecordedHooks:
             spoken=self.spoken.__setitem__,
             complete=record("complete"),
             failed=self._failed,
+            skipped=record("skipped"),
             hold=record_async("hold"),
             resume=record_async("resume"),
         )
@@ -238,6 +239,7 @@ async def test_engine_loss_plays_the_hold_message_once(
     assert audio == HOLD_MESSAGE
     # Reported when the engine was lost, and again when it did not come back.
     assert recorded.events.count("failed engine_gone") == 2
+    assert recorded.events.count("skipped") == 1
     assert "first_audio" not in recorded.events, "the hold message is not part of the answer"
     assert recorded.events.count("hold") == 1
     assert "resume" in recorded.events
@@ -263,4 +265,5 @@ async def test_phrase_is_spoken_after_the_engine_comes_back(
     assert engine.phrases == ["Yes."]
     assert [frame.text for frame in frames if isinstance(frame, TTSTextFrame)] == ["Yes."]
     assert recorded.events.count("failed engine_gone") == 1, "one report per loss, not per attempt"
+    assert "skipped" not in recorded.events
     assert recorded.events.count("first_audio") == 1
