@@ -247,6 +247,7 @@ still_runs() {
     [[ $STATE != active || $START != "$READY_START" ]] || return 0
     # What a restarted container says of its exit code is not about the run that ended. Its log is.
     if [[ $START != "$READY_START" ]]; then RESTARTS=1; fi
+    # shellcheck disable=SC2034  # voicectl-logs.sh reads it
     BEGAN=$READY_AT
     WHY=$(describe_exit)
     return 1

@@ -70,12 +70,13 @@ async def speak(session: TTSSession, text: str, voice: str, speed: float = 1.0) 
 class Ways:
     """Sessions of engines that synthesize in different ways.
 
-    exact  streams like `streamed`, with all layers of the vocoder in float
+    exact  streams like `streamed`, with all layers of the vocoder in float; None: a distance above
+           a limit is not explained
     """
 
     whole: TTSSession
     streamed: TTSSession
-    exact: TTSSession
+    exact: TTSSession | None = None
 
 
 @contextlib.asynccontextmanager
@@ -103,7 +104,8 @@ async def compare(sessions: Ways, text: str, voice: str, speed: float = 1.0) -> 
         _words(new),
         seconds_earlier=offset(old, new) / OUTPUT_SAMPLE_RATE,
     )
-    if pair.to_whole_db <= to_whole_limit_db(speed) and pair.to_today_db <= TO_TODAY_DB:
+    is_close = pair.to_whole_db <= to_whole_limit_db(speed) and pair.to_today_db <= TO_TODAY_DB
+    if is_close or sessions.exact is None:
         return pair
     exact = await _one_piece(sessions.exact, text, voice, speed)
     # A whole phrase again: the same operations in int8, in another order.

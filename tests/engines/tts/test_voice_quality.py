@@ -16,6 +16,7 @@ from tests.bench.voice import (
     OTHER_SPEED_TO_WHOLE_DB,
     TO_TODAY_DB,
     TO_WHOLE_DB,
+    Ways,
     compare,
     engine,
     samples,
@@ -52,7 +53,7 @@ async def whole() -> AsyncIterator[TTSSession]:
 async def test_streamed_phrase_is_close_to_the_whole_one(
     engine: KokoroEngine, whole: TTSSession, voice: str, text: str
 ) -> None:
-    pair = await compare(whole, engine.open(), text, voice)
+    pair = await compare(Ways(whole, engine.open()), text, voice)
     assert pair.to_whole_db <= TO_WHOLE_DB
     assert pair.to_today_db <= TO_TODAY_DB
     assert pair.words_streamed == pair.words_whole
@@ -71,7 +72,7 @@ async def test_streamed_phrase_is_close_to_the_whole_one(
 async def test_speech_at_another_speed_is_close_to_that_of_whole_phrases(
     engine: KokoroEngine, whole: TTSSession, voice: str, text: str, speed: float
 ) -> None:
-    pair = await compare(whole, engine.open(), text, voice, speed)
+    pair = await compare(Ways(whole, engine.open()), text, voice, speed)
     assert pair.to_whole_db <= OTHER_SPEED_TO_WHOLE_DB
     assert pair.to_today_db <= TO_TODAY_DB
 

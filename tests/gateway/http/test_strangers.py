@@ -257,15 +257,15 @@ async def test_connection_is_freed_when_it_ends(
     monkeypatch.setattr(web.BoundedHttp, "connection_made", note)
     chain, key = certificate
     tls = {"tls_certificate": str(chain), "tls_key": str(key)} if encrypted else {}
-    more = {"ssl": trusting(chain)} if encrypted else {}
+    context = trusting(chain) if encrypted else None
     async with make_gateway(**tls) as gateway:
         gc.disable()
         try:
-            await send(gateway, "GET", "/healthz", tls=more.get("ssl"))
-            await send(gateway, "POST", "/start", tls=more.get("ssl"))
+            await send(gateway, "GET", "/healthz", tls=context)
+            await send(gateway, "POST", "/start", tls=context)
             with pytest.raises(InvalidStatus):
-                await gateway.open_socket({"Authorization": "Bearer wrong"}, **more)
-            await (await gateway.open_socket(**more)).close()
+                await gateway.open_socket({"Authorization": "Bearer wrong"}, ssl=context)
+            await (await gateway.open_socket(ssl=context)).close()
             assert len(visits) == 4
             await gateway.wait_until(lambda: not any(visit() for visit in visits))
         finally:
