@@ -278,7 +278,8 @@ export class Call {
    */
   _end(problem, needsLogin) {
     this._connection = null;
-    this._typed = problem?.retrySeconds && this._asked ? [this._asked] : []; // in the next call
+    const unanswered = this._asked ? [this._asked, ...this._typed] : this._typed;
+    this._typed = problem?.retrySeconds ? unanswered : []; // asked in the next call
     this._asked = "";
     this._closeDevices();
     this.conversation.ended();

@@ -180,10 +180,13 @@ async def test_full_appliance_is_waited_for_until_the_user_cancels(
         await tab.click("#talk")
         assert await tab.text("#status") == STRINGS["status"]["idle"]
         assert not await tab.evaluate(PROBLEM)
-        await tab.click("#talk")
+        await ask(tab, "Are you there?")  # begins a call, too
         await assert_announced(tab, "full")
         await other.disconnect()
         await tab.wait_for(LISTENING)  # by itself
+        await tab.wait_for(
+            "document.querySelector('#captions').textContent.includes('Are you there?')"
+        )
 
 
 async def test_waiting_page_announces_the_same_words_once(

@@ -181,8 +181,6 @@ def _apply(operator: str, left: Fraction, right: Fraction) -> Fraction | None:
             return left + right
         case "-":
             return left - right
-        case "~":
-            return abs(left - right)
         case "*":
             return left * right
     return left / right if right else None
