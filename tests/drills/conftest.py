@@ -32,6 +32,7 @@ SHORT_INTERVALS = FAST | {
     "LLM_RECOVER_SECONDS": "240",  # for a busy machine, like the next one
     "GATEWAY_MAX_ATTEMPTS_PER_MINUTE": "10000",
 }
+HOLD_WORDS = {"one", "moment", "please"}
 TIMEOUT_SECONDS = 240.0  # for a busy machine; no drill asserts a duration
 
 
@@ -60,6 +61,15 @@ async def dial(appliance: Appliance) -> DrillCaller:
 def recognized(record: ClientTurnRecord) -> str:
     """What an independent recognizer understands of the audio that the caller heard in a turn."""
     return words(np.frombuffer(record.heard.pcm, "<i2"), OUTPUT_SAMPLE_RATE)
+
+
+def assert_spoken(record: ClientTurnRecord, word: str) -> None:
+    """Assert that the reply holds a word, and that more than the hold message was heard.
+
+    Which word was heard is not compared: the recognizer takes a single "Paris." for "Here is".
+    """
+    assert word in record.reply_text.casefold()
+    assert set(recognized(record).casefold().split()) - HOLD_WORDS
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:

@@ -20,6 +20,8 @@ tools                tool calls in the prompt
 quotations           quotations that follow a question in the prompt
 corrected_numbers    a number that the caller has corrected
 impossible_requests  requests that no tool can fulfil
+local_facts          questions for facts of the place, which nobody has told
+spoken_sums          sums that a caller asks for
 llama_thread         the language model of all sessions, in a thread
 llama                the language model, with a cached prompt per conversation
 llama_library        the C interface of llama.cpp
