@@ -20,7 +20,7 @@ from tests.gateway.running_gateway import TOKEN, MakeGateway, RunningGateway
 from tests.page.chromium import Browser, Tab
 
 QUESTION = "What is the capital of France?"
-INTERRUPTION = "Stop. What is the capital of Italy?"
+INTERRUPTION = "And what is the capital of Italy?"  # without a pause, so that it is one turn
 RATE = 16_000
 PAUSE_SECONDS = 6  # long enough for the reply to be under way
 
