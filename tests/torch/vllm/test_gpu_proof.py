@@ -14,6 +14,7 @@ import pytest
 
 from appliance.gpu_proof.conversation import QUESTIONS
 from appliance.gpu_proof.hardware import QUANTITIES
+from appliance.gpu_proof.parcels import PARCEL_BYTES
 from appliance.gpu_proof.record import Record
 from appliance.gpu_proof.record_file import read
 from appliance.gpu_proof.runner import PAGE, RECORD
@@ -134,9 +135,9 @@ def test_model_that_travelled_in_parcels_is_measured_where_it_arrives(tmp_path: 
     packed = gpu_proof("--pack", str(tmp_path / "parcels"), f"--installed={installed}")
     assert packed.returncode == 0, packed.stdout + packed.stderr
     calls = sorted((tmp_path / "parcels").iterdir())
-    assert len(calls) == 2  # the model has 92 MB
+    assert len(calls) > 1  # the first one has less room, because the checkout travels with it
     for call in calls:
-        assert sum(path.stat().st_size for path in call.iterdir()) <= 60 << 20
+        assert sum(path.stat().st_size for path in call.iterdir()) <= PARCEL_BYTES
     options = (
         "--rehearse", "--minutes=6", "--only=kokoro", f"--out={tmp_path / 'out'}",
         f"--state={tmp_path / 'state'}",
@@ -144,8 +145,9 @@ def test_model_that_travelled_in_parcels_is_measured_where_it_arrives(tmp_path: 
     first = gpu_proof("--receive", str(calls[0]), *options)
     assert "have not arrived yet" in first.stdout
     assert "no model of Kokoro" in first.stdout
-    second = gpu_proof("--receive", str(calls[1]), *options)
-    assert second.returncode == 0, second.stdout + second.stderr
+    for call in calls[1:]:
+        received = gpu_proof("--receive", str(call), *options)
+    assert received.returncode == 0, received.stdout + received.stderr
     step = read(tmp_path / "out" / RECORD).step("kokoro")
     assert step is not None
     assert step.state == "measured"
