@@ -45,6 +45,13 @@ _ASKS_TO_SPELL = re.compile(
     r"|\bhow is [\"'“‘]?(?P<spelled>[^\W\d_]{2,})[\"'”’]? spelled\W*$",
     re.IGNORECASE,
 )
+# A small model answers with the caller's name.
+_ASKS_FOR_BOTS_NAME = re.compile(
+    r"\b(?:(?:what(?: is|'s|’s)|tell me|may i (?:know|ask)) your name|do you have a name"
+    r"|what (?:do|should|can|may) i call you)(?:,? please)?\W*$",
+    re.IGNORECASE,
+)
+NO_NAME = "You are a voice assistant and have no name."
 # "Spell it": what it is, the model has to find.
 _NOT_WORDS = frozenset({"it", "that", "this", "them", "again", "me", "please", "word", "name"})
 
@@ -55,8 +62,8 @@ def add_quotations(
     """Add to each question of the caller what small models need to answer it.
 
     `may_act`: there are tools that may fulfil requests, so that the limits are not added.
-    `may_know`: the system prompt may have facts of the place, so that it is not said that there
-    are none.
+    `may_know`: the system prompt may have the bot's name and facts of the place, so that it is not
+    said that there are none.
     """
     quoted: list[ChatMessage] = []
     told: list[str] = []  # the caller's texts
@@ -75,6 +82,8 @@ def add_quotations(
             quotation = quotation or _quotation(turn.text, told[-1] if told else "")
             if not quotation and result:
                 quotation = f"The result is {result}."
+            if not quotation and not may_know and _ASKS_FOR_BOTS_NAME.search(turn.text):
+                quotation = NO_NAME
             if not quotation and not may_act:
                 quotation = limit_of(turn.text)
                 if not quotation and not may_know and asks_for_local_fact(turn.text, told):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.engines.llm.small.local_facts import NO_FACTS
-from appliance.engines.llm.small.quotations import add_quotations
+from appliance.engines.llm.small.quotations import NO_NAME, add_quotations
 from appliance.link.engine import ChatMessage
 
 CATS = ChatMessage("user", "What are my cats called?")
@@ -146,6 +146,22 @@ def test_local_fact_has_a_note_unless_the_site_may_have_told_it() -> None:
     assert noted.text == f"{dialogue[0].text} ({NO_FACTS})"
     assert add_quotations(dialogue, may_know=True) == dialogue
     assert add_quotations(dialogue, may_act=True) == dialogue
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["What is your name?", "And what's your name, please?", "May I ask your name?",
+     "Do you have a name?", "What should I call you?"],
+)  # fmt: skip
+def test_question_for_the_bots_name_is_not_about_the_callers(question: str) -> None:
+    dialogue = [ChatMessage("user", "I am Peter."), ChatMessage("user", question)]
+    assert add_quotations(dialogue)[-1].text == f"{question} ({NO_NAME})"
+    assert add_quotations(dialogue, may_know=True) == dialogue
+
+
+@pytest.mark.parametrize("question", ["What is my name?", "Is your name on the list of names?"])
+def test_other_questions_for_names_are_left_alone(question: str) -> None:
+    assert add_quotations([ChatMessage("user", question)])[-1].text == question
 
 
 def test_question_for_a_number_has_the_corrected_one() -> None:
