@@ -22,6 +22,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request
 
 from appliance import __main__ as program
+from appliance.commands import processes
 from appliance.gateway import server, wire
 from appliance.gateway.http import listener
 from appliance.gateway.http.admission import Admission, ConnectionAttempt, GatewayState
@@ -88,7 +89,7 @@ def take_everything_away() -> None:
         },
         listener: {"BoundedWebSocket": UnboundedWebSocket},
         wire: {"InputPace": AnyPace},
-        program: {"_confine": lambda *_: None},
+        processes: {"_confine": lambda *_: None},
     }
     for module, names in replacements.items():
         for name, replacement in names.items():
