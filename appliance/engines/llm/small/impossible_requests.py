@@ -26,7 +26,7 @@ NO_ACTION: Final = "You cannot do this."
 _OPENING = (
     r"^\W*(?:(?:please|now|then|and|okay|ok|hey|so|well|yes|no)\b[\s,.]*)*"
     r"(?:(?:can|could|will|would) you (?:please |just |maybe |also |now |quickly )*"
-    r"|i (?:want|need|would like) (?:you )?to |i'd like (?:you )?to )?"
+    r"|i (?:want|need|would like) you to |i'd like you to )?"
 )
 _SOMEBODY = (
     r"(?:my|the|a|an|him|her|them|us|our|this|someone|somebody|security|reception|doctor|dr|nurse"
@@ -76,8 +76,11 @@ _DONE = (
 )
 _OTHER_ACTION = re.compile(
     rf"^\W*(?:please )?(?:would|do) you mind {_DOING}\b"
-    r"|^\W*i (?:need|want|would like) (?:an appointment|a (?:taxi|cab|reservation|booking|table)"
-    r"|to (?:make|get) an? (?:appointment|reservation|booking))\b"
+    r"|^\W*i(?:'d like| need| want| would like) (?:an appointment|a (?:taxi|cab|reservation|booking"
+    r"|table)|to (?:make|get) an? (?:appointment|reservation|booking)"
+    # what a service does; "I want to buy a car" may be about the car
+    r"|to (?:book|reserve|order|cancel|reschedule|renew) (?:a|an|my|the|some|two|three)"
+    r"|to (?:file|report|submit) (?:a|an|my|the))\b"
     rf"|^\W*(?:and |so )?(?:have|did) you (?:already |just |really )?{_DONE}\b",
     re.IGNORECASE,
 )

@@ -97,3 +97,31 @@ def test_tools_of_the_site_may_act() -> None:
     shipped = [Tool(name, "", "{}") for name in ("current_time", "end_call")]
     assert not may_act(shipped)
     assert may_act([*shipped, Tool("send_email", "", "{}")])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I want to buy a car. What should I look for?",
+        "I want to get some sleep.",
+        "I need to find my keys.",
+        "I would like to get a dog.",
+        "I want to check my knowledge of France.",
+        "I need to wash my hands. For how long?",
+    ],
+)
+def test_plan_of_the_caller_is_no_request(text: str) -> None:
+    assert limit_of(text) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I need to reschedule my appointment.",
+        "I'd like to cancel my booking.",
+        "I want to order a pizza.",
+        "I want to file a complaint.",
+    ],
+)
+def test_service_that_a_caller_wants_is_a_request(text: str) -> None:
+    assert limit_of(text) == NO_ACTION
