@@ -48,6 +48,7 @@ _RECORD = (
     r"|medication|schedule|shift|salary|case|hearing|file|scan|x-?ray|parcel|package|delivery"
     r"|surgery|operation|flight|train|bus|doctor|nurse|lawyer|ticket|invoice|application)"
 )
+_BODY = r"(?:kidneys?|liver|heart|lungs?|appendix|brain|stomach|spleen|pancreas|bladder|tonsils)\b"
 _PERSON_NAMED = rf"(?:{_DET} )?{_PERSON}"
 _THING = rf"(?:{_DET} (?:{_ROOM}|{_PERSON}|{_SERVICE})|(?:doctor|dr\.?|nurse|mrs?\.?|ms\.?) \w+)"
 _IS = r"(?:'s| is| are| was| were| will be)"
@@ -60,7 +61,8 @@ _OPENING = (
 )
 _KINDS: Final = (
     # where somebody or something is, and what is there
-    rf"where{_IS} (?:{_THING}|my \w+|you\b|the nearest\b|the closest\b)",
+    rf"where{_IS} (?:{_THING}|my (?!{_BODY})\w+|you\b"
+    r"|the (?:nearest|closest) (?!star|planet|galaxy))",
     rf"where (?:can|do|should|could) (?:i|we) (?:park|sit|wait|register|check in|sign in|pay|smoke"
     rf"|find {_THING}|meet|hand in|pick up|collect|enter|get in)\b",
     r"(?:on |in |at |from )?(?:which|what) (?:floor|room|ward|building|gate|platform|entrance|door"
@@ -117,6 +119,16 @@ _KINDS: Final = (
     r"what (?:the|your|our) (?:(?:tele)?phone number|address|price|fee|fare|opening hours)\b",
     r"do i have (?:an?|any) (?:\w+ )?(?:appointments?|messages?|bills?|mail|debts?)\b",
 )
+# Not about this place: something with a name of its own ("the mayor of New York"), a kind of things
+# ("a whale", "the museum of modern art"), a comparison, a story.
+_GENERAL = re.compile(
+    r"\b(?:in|of|from|to) (?:the )?(?!(?:Doctor|Dr|Mr|Mrs|Ms|Miss|Nurse)\b)[A-Z]"
+    r"|\bof (?!the\b|your\b|my\b|our\b|this\b|that\b|his\b|her\b|doctor\b|dr\b"
+    r"|gold|silver|oil|petrol|gas\b)"
+    r"|\b(?:does|do|to|of) an? (?!visit|ticket|taxi|room|bed|meal|copy|coffee|appointment|seat)"
+    r"|\bthan\b|\b(?:invented|discovered)\b|\bsmoke with\b"
+    r"|\bin (?:the )?(?:world|film|movie|story|book|song|history)\b"
+)
 _ASKS = re.compile(rf"{_OPENING}(?:{'|'.join(_KINDS)})", re.IGNORECASE)
 _WORD = re.compile(r"[a-z]{4,}")
 _WITHOUT_TOPIC_TEXT: Final = (
@@ -138,7 +150,7 @@ def asks_for_local_fact(text: str, told: Sequence[str] = ()) -> bool:
     `told` are the caller's earlier texts: what one of them is about, the model may know.
     """
     text = text.replace("’", "'")
-    if not _ASKS.search(text):
+    if not _ASKS.search(text) or _GENERAL.search(text):
         return False
     topics = _topics(text)
     return not any(_is_told(topics, earlier) for earlier in told)

@@ -83,3 +83,23 @@ def test_what_the_caller_has_told_is_known() -> None:
 def test_question_or_wish_of_the_caller_tells_nothing() -> None:
     told = ["Where is the doctor?", "I need to see the doctor."]
     assert asks_for_local_fact("Is the doctor in today?", told)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Who is the director of Jaws?",
+        "Who was the mayor of New York in 1990?",
+        "Where are my kidneys?",
+        "Where is the nearest star?",
+        "Is the museum of modern art famous?",
+        "Are the nurses in France paid well?",
+        "How many people work in the world?",
+        "How much does a blue whale cost to feed?",
+        "Can I bring a gift to a wedding?",
+        "What is the address of the White House?",
+        "Is the train faster than the car?",
+    ],
+)
+def test_general_knowledge_is_no_fact_of_the_place(text: str) -> None:
+    assert not asks_for_local_fact(text)
