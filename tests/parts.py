@@ -101,8 +101,15 @@ PARTS = {  # in the order in which they begin
             ("tests/e2e", *WHOLE),
             appliance=True,
         ),
-        Part("build", "building the sealed image, and what it refuses", BUILD, podman=True),
+        Part(
+            "host",
+            "voicectl, preflight, export and import on hosts with tiny images",
+            ("tests/host",),
+            ("-n2", "--dist=loadfile"),  # each file has hosts with image stores of their own
+            podman=True,
+        ),
         Part("drills", "faults of the running appliance", ("tests/drills",), appliance=True),
+        Part("build", "building the sealed image, and what it refuses", BUILD, podman=True),
         Part(
             "models",
             "speech, language and voice models without an appliance",
@@ -130,14 +137,6 @@ PARTS = {  # in the order in which they begin
             "Ultravox under vLLM",
             ("tests/torch/vllm", "tests/torch/e2e"),
             torch=True,
-        ),
-        Part(
-            "host",
-            "voicectl, preflight, export and import on hosts with tiny images",
-            ("tests/host",),
-            # Each file has hosts with image stores of their own. Much of their time is waiting.
-            ("-n3", "--dist=loadfile"),
-            podman=True,
         ),
     )
 }
