@@ -23,7 +23,7 @@ test: ## run all tests, or some: ARGS=tests/gateway/test_wire.py
 	@ops/test $(ARGS)
 
 test-image: ## run only the tests that build, export, import and run images
-	@ops/test --image --host
+	@ops/test --build --image --host
 
 check: ## run ruff, mypy --strict, tsc and shellcheck
 	@ops/check

@@ -63,10 +63,13 @@ write_licences() {
         python3 "$ROOT/ops/lock_env.py" licences "$lock" "$PROFILE" >"$folder/models.txt"
 }
 
-# --- write_client: the client and the packages that it needs, to install without a network
+# --- write_client: the client and the packages that it needs, to install without a network. They are collected
+#     in the background, see begin_documents.
+has_client() { ((with_client && !OMITTED_LAYERS)); }
+collect_client() { "$ROOT/ops/client-folder" "$ROOT/.cache/client"; }
 write_client() {
-    ((with_client && !OMITTED_LAYERS)) || return 0
-    step 'client for users' "$STATE/client.log" "$ROOT/ops/client-folder" "$ROOT/.cache/client" ||
+    has_client || return 0
+    finish_document client 'client for users' ||
         fatal 'THE CLIENT AND ITS PACKAGES CANNOT BE COLLECTED. See above, or use --without-client.'
     rm -rf "$PARTIAL/client" && mkdir -p "$PARTIAL/client" &&
         cp --no-preserve=all -r "$ROOT"/.cache/client/{*.whl,wheels} "$PARTIAL/client/"

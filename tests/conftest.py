@@ -21,9 +21,10 @@ FAST_MODEL = "qwen2.5-coder-0.5b-instruct"
 FAST = {"LLM_MODEL": FAST_MODEL}
 
 # pytest-xdist gives files to its workers in the order of the collection. These wait for speech, for
-# browsers or for processes, so they take minutes for few tests. They begin first, the longest one
-# before the others; what is left takes milliseconds for each test and fills every worker to the
-# end. Begun last, one of them would keep one worker busy for minutes, and the others would wait.
+# browsers, for processes or for models, so they take minutes for few tests. They begin first, the
+# longest one before the others; what is left takes milliseconds for each test and fills every
+# worker to the end. Begun last, one of them would keep one worker busy for minutes, and the others
+# would wait.
 SLOW_FIRST = (
     "tests/pool/test_calls.py",
     "tests/gateway/turns/test_interruptions.py",
@@ -39,6 +40,8 @@ SLOW_FIRST = (
     "tests/gateway/",
     "tests/client/",
     "tests/acceptance/",
+    "tests/engines/tts/test_voice_quality.py",  # the first of the part `models`
+    "tests/engines/llm/small/",
     "tests/voices/",
     "tests/engines/",
 )

@@ -72,7 +72,7 @@ class KokoroBench:
         self.results = results
         self.device = options.device
         self.is_rehearsal = options.is_rehearsal
-        self.rounds = 2 if options.is_rehearsal else 10
+        self.rounds = 1 if options.is_rehearsal else 10
         self.folder = torch_folder(options.weights / FOLDER, options.scratch / FOLDER, results)
         self._source = options.weights / FOLDER
         self.voices = Voices(self._source / "voices")

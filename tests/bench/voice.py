@@ -88,8 +88,13 @@ async def ways() -> AsyncIterator[Ways]:
                 yield Ways(whole, streamed, exact)
 
 
-async def compare(sessions: Ways, text: str, voice: str, speed: float = 1.0) -> Pair:
-    """Synthesize a phrase in all ways and compare the results."""
+async def compare(
+    sessions: Ways, text: str, voice: str, speed: float = 1.0, recognize: bool = True
+) -> Pair:
+    """Synthesize a phrase in all ways and compare the results.
+
+    recognize  also have the words recognized; else they are empty
+    """
     whole_pcm = await speak(sessions.whole, text, voice, speed)
     streamed_pcm = await speak(sessions.streamed, text, voice, speed)
     one = await _one_piece(sessions.streamed, text, voice, speed)
@@ -100,8 +105,8 @@ async def compare(sessions: Ways, text: str, voice: str, speed: float = 1.0) -> 
         streamed_pcm,
         distance_db(one, new),
         distance_db(old, new),
-        _words(old),
-        _words(new),
+        _words(old) if recognize else "",
+        _words(new) if recognize else "",
         seconds_earlier=offset(old, new) / OUTPUT_SAMPLE_RATE,
     )
     is_close = pair.to_whole_db <= to_whole_limit_db(speed) and pair.to_today_db <= TO_TODAY_DB

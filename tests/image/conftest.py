@@ -17,6 +17,7 @@ from tests.image.sealed import Built, Network
 
 __all__ = ["tools"]
 
+NEXT = "0.1.1"  # the version of `next_version`
 CARRY_SECONDS = 1200  # limit for an export or import of the real image on a busy machine
 
 
@@ -30,7 +31,25 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built(tools: None, sources: Path) -> Iterator[Built]:
     """The real cpu image, built by ops/image from the current files."""
     with sealed.store(sealed.STORE) as host:
-        yield sealed.build(host, sealed.STORE / "out/cpu", root=sources)
+        yield sealed.build_once(host, sealed.STORE / "out/cpu", sources)
+
+
+@pytest.fixture(scope="session")
+def next_version(
+    built: Built, sources: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Built]:
+    """The image of the next version, in the same store. Only the version's lines differ."""
+    root = sealed.repository(tmp_path_factory.mktemp("next") / "repository", sources)
+    for name in ("pyproject.toml", "appliance/settings/__init__.py"):
+        text = (root / name).read_text(encoding="utf-8")
+        changed = text.replace('ersion = "0.1.0"', f'ersion = "{NEXT}"')
+        changed = changed.replace('VERSION = "0.1.0"', f'VERSION = "{NEXT}"')
+        assert changed != text
+        (root / name).write_text(changed, encoding="utf-8")
+    out = built.out.parent / "next"  # reuses the base image
+    tag = f"localhost/voice-appliance:{NEXT}-tested"
+    yield sealed.build(built.host, out, root=root, tag=tag)
+    built.host.must("podman", "rmi", "--force", tag)
 
 
 @dataclasses.dataclass(frozen=True)

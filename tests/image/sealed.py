@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -112,6 +113,36 @@ def build(on: Host, out: Path, *options: str, root: Path = ROOT, tag: str = TAG)
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return Built(on, tag, out)
+
+
+def build_once(on: Host, out: Path, root: Path) -> Built:
+    """Run ops/image, unless `on` has the image that it made in `out` of the same sources.
+
+    Several parts of a test run need the image. ops/image would hash every layer again to find out
+    that nothing has changed.
+    """
+    stamp, made_of = out / "made-of", fingerprint(root)
+    if stamp.is_file() and stamp.read_text(encoding="ascii") == made_of:
+        image = Built(on, TAG, out)
+        found = on.run("podman", "image", "inspect", "--format", "{{.Id}}", TAG).stdout.strip()
+        if f"sha256:{found}" == image.id:
+            return image
+    stamp.unlink(missing_ok=True)
+    image = build(on, out, root=root)
+    stamp.write_text(made_of, encoding="ascii")
+    return image
+
+
+def fingerprint(root: Path) -> str:
+    """Hash what the image is built from: the names, modes and contents of the sources' files."""
+    digest = hashlib.sha256()
+    folders = [path for name in SOURCE_FOLDERS for path in (root / name).rglob("*")]
+    for path in sorted([*folders, *(root / name for name in SOURCE_FILES)]):
+        if path.is_file():
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            line = f"{path.relative_to(root)} {path.stat().st_mode:o} {content}\n"
+            digest.update(line.encode())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,16 @@
-"""The release of the real image: its size, its documents, and an upgrade by a delta."""
+"""The release of the real image: its size, its documents, the next version, and its delta."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.image.conftest import Delivered, export
-from tests.image.sealed import Built, build, repository
-
-NEXT = "0.1.1"
+from tests.image.conftest import NEXT, Delivered, export
+from tests.image.sealed import Built
 
 
 def size_bytes(release: Path) -> int:
@@ -48,51 +45,44 @@ def test_licences_and_provenance_belong_to_this_image(delivered: Delivered, buil
     assert built.id.removeprefix("sha256:") in provenance
 
 
-@dataclass(frozen=True)
-class DeltaUpgrade:
-    """The next version as an image, and the delta from this version to it."""
-
-    image: Built
-    delta: Path
-
-
 @pytest.fixture(scope="module")
-def upgrade(
-    built: Built, sources: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[DeltaUpgrade]:
+def delta(
+    built: Built, next_version: Built, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """The release that turns this version into the next one."""
     folder = tmp_path_factory.mktemp("upgrade")
-    root = repository(folder / "repository", sources)
-    for name in ("pyproject.toml", "appliance/settings/__init__.py"):
-        text = (root / name).read_text(encoding="utf-8")
-        changed = text.replace('ersion = "0.1.0"', f'ersion = "{NEXT}"')
-        changed = changed.replace('VERSION = "0.1.0"', f'VERSION = "{NEXT}"')
-        assert changed != text
-        (root / name).write_text(changed, encoding="utf-8")
-    out = built.out.parent / "next"  # reuses the base image
-    after = build(built.host, out, root=root, tag=f"localhost/voice-appliance:{NEXT}-tested")
     since = ("--since", built.lock_path)
-    yield DeltaUpgrade(after, export(after, folder / "releases", *since, "--without-sbom"))
-    built.host.must("podman", "rmi", "--force", after.tag)
+    yield export(next_version, folder / "releases", *since, "--without-sbom")
     shutil.rmtree(folder)
 
 
+def test_changed_line_of_code_changes_one_small_layer(built: Built, next_version: Built) -> None:
+    assert next_version.id != built.id
+    before, after = (image.lock["image"]["layers"] for image in (built, next_version))
+    layers = zip(before, after, strict=True)
+    changed = [new for old, new in layers if old["diff_id"] != new["diff_id"]]
+    assert [layer["holds"] for layer in changed] == ["our code"]
+    print(f"a code fix ships {changed[0]['size_bytes'] / 1e6:.1f} MB uncompressed")
+    assert changed[0]["size_bytes"] < 20e6
+
+
 def test_delta_of_a_code_fix_is_a_hundredth_of_the_release(
-    upgrade: DeltaUpgrade, delivered: Delivered
+    delta: Path, delivered: Delivered
 ) -> None:
-    size = size_bytes(upgrade.delta)
+    size = size_bytes(delta)
     print(f"the delta has {size / 1e6:.1f} MB, its parts are")
-    parts = sum(part.stat().st_size for part in upgrade.delta.glob("*.part"))
+    parts = sum(part.stat().st_size for part in delta.glob("*.part"))
     print(f"{parts / 1e6:.2f} MB of it")
     assert parts < 20e6
     assert parts * 100 < size_bytes(delivered.release)
 
 
 def test_delta_turns_the_installed_version_into_the_next_one(
-    upgrade: DeltaUpgrade, delivered: Delivered, built: Built
+    delta: Path, next_version: Built, delivered: Delivered, built: Built
 ) -> None:
-    output = delivered.take_in(upgrade.delta)
+    output = delivered.take_in(delta)
     assert "proved: every byte read back" in output
-    assert delivered.image.host.ids() == {built.id, upgrade.image.id}
+    assert delivered.image.host.ids() == {built.id, next_version.id}
     command = ("--entrypoint", "python", f"localhost/voice-appliance:{NEXT}-cpu", "-c")
     run = ("podman", "run", "--rm", "--pull=never", "--network=none", "--read-only", *command)
     script = "from appliance.settings import VERSION; print(VERSION)"

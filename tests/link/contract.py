@@ -85,13 +85,16 @@ class SpeechContract:
     """Tests of a speech-LLM engine over the link.
 
     recomputed_tokens  prompt tokens that the engine may process again when a request is repeated
+    opening            how every conversation begins; an engine that reads the first prompt of a
+                       call when it starts has that prompt here, or each test would read another
     """
 
     recomputed_tokens = 0
+    opening: tuple[ChatMessage, ...] = ()
 
     async def test_typed_text_gets_a_reply(self, engine: LLMEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            text, result = await reply(client, ChatMessage("user", "Say hello."))
+            text, result = await reply(client, *self.opening, ChatMessage("user", "Say hello."))
         assert text.strip()
         assert result.reason in ("stop", "length")
 
@@ -99,7 +102,7 @@ class SpeechContract:
         self, engine: LLMEngine, spoken: bytes, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            text, _ = await reply(client, user_message(client, utterance(1, spoken)))
+            text, _ = await reply(client, *self.opening, user_message(client, utterance(1, spoken)))
             assert text.strip()
             assert (await client.transcribe(1)).strip()
 
@@ -109,10 +112,10 @@ class SpeechContract:
         async with linked(engine, tmp_path / "s") as client:
             first = user_message(client, utterance(1, spoken))
             silent = user_message(client, utterance(2, bytes(32_000)))
-            text, result = await reply(client, first, silent)
+            text, result = await reply(client, *self.opening, first, silent)
             assert text.strip() and result.reason in ("stop", "length")
             assert (await client.transcribe(1, 2)).strip()
-            text, result = await reply(client, silent, silent)
+            text, result = await reply(client, *self.opening, silent, silent)
             assert (text, result.reason) == ("", "nothing_heard")
 
     async def test_second_part_of_a_question_is_heard_after_the_first(
@@ -120,7 +123,8 @@ class SpeechContract:
     ) -> None:
         growing = Utterance(2)
         async with linked(engine, tmp_path / "s") as client:
-            messages = (user_message(client, utterance(1, spoken)), user_message(client, growing))
+            first = user_message(client, utterance(1, spoken))
+            messages = (*self.opening, first, user_message(client, growing))
             for start in range(0, len(spoken), 16_000):
                 growing.pcm += spoken[start : start + 16_000]
                 await client.prefill(messages, background=True)
@@ -132,7 +136,9 @@ class SpeechContract:
 
     async def test_silence_gets_no_reply(self, engine: LLMEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            text, result = await reply(client, user_message(client, utterance(1, bytes(32_000))))
+            text, result = await reply(
+                client, *self.opening, user_message(client, utterance(1, bytes(32_000)))
+            )
         assert (text, result.reason) == ("", "nothing_heard")
 
     async def test_utterance_can_be_sent_while_it_grows(
@@ -144,9 +150,9 @@ class SpeechContract:
             for start in range(0, len(spoken), 1280):
                 growing.pcm += spoken[start : start + 1280]
                 await client.send(1)
-            await client.prefill((message,))
+            await client.prefill((*self.opening, message))
             growing.complete = True
-            text, _ = await reply(client, message)
+            text, _ = await reply(client, *self.opening, message)
         assert text.strip()
 
     async def test_growing_utterance_gets_a_reply_again_after_it_has_grown(
@@ -157,14 +163,16 @@ class SpeechContract:
         growing.pcm += spoken[:cut]
         async with linked(engine, tmp_path / "s") as client:
             message = user_message(client, growing)
-            request = GenerateRequest((message,), 24, 0.0, speculative=True)
+            request = GenerateRequest((*self.opening, message), 24, 0.0, speculative=True)
             async with contextlib.aclosing(client.generate(request)) as pieces:
                 await anext(pieces)  # before the utterance has ended
             growing.pcm += spoken[cut:]
             growing.complete = True
-            text, _ = await reply(client, message)
+            text, _ = await reply(client, *self.opening, message)
             await client.forget(1)
-            whole, _ = await reply(client, user_message(client, utterance(2, spoken)))
+            whole, _ = await reply(
+                client, *self.opening, user_message(client, utterance(2, spoken))
+            )
         assert text == whole
 
     async def test_repeated_request_for_the_same_audio_finds_its_prompt_in_the_cache(
@@ -174,7 +182,7 @@ class SpeechContract:
         growing.pcm += spoken
         story = ChatMessage("system", "You answer in a few words. " * 30)
         async with linked(engine, tmp_path / "s") as client:
-            messages = (story, user_message(client, growing))
+            messages = (*(self.opening or (story,)), user_message(client, growing))
             request = GenerateRequest(messages, 24, 0.0, speculative=True)
             async with contextlib.aclosing(client.generate(request)) as pieces:
                 await anext(pieces)
@@ -196,28 +204,31 @@ class SpeechContract:
             message = user_message(client, growing)
             for start in range(0, len(spoken), 16_000):
                 growing.pcm += spoken[start : start + 16_000]
-                await client.prefill((message,), background=True)
+                await client.prefill((*self.opening, message), background=True)
             growing.complete = True
-            text, _ = await reply(client, message)
-            whole, _ = await reply(client, user_message(client, utterance(2, spoken)))
+            text, _ = await reply(client, *self.opening, message)
+            whole, _ = await reply(
+                client, *self.opening, user_message(client, utterance(2, spoken))
+            )
         assert text == whole
 
     async def test_cancelled_generation_can_be_followed_by_another(
         self, engine: LLMEngine, tmp_path: Path
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
-            request = GenerateRequest((ChatMessage("user", "Count from one to fifty."),), 200, 0.0)
+            question = ChatMessage("user", "Count from one to fifty.")
+            request = GenerateRequest((*self.opening, question), 200, 0.0)
             async with contextlib.aclosing(client.generate(request)) as pieces:
                 await anext(pieces)
-            text, _ = await reply(client, ChatMessage("user", "Say hello."))
+            text, _ = await reply(client, *self.opening, ChatMessage("user", "Say hello."))
         assert text.strip()
 
     async def test_confirmed_generation_goes_on(self, engine: LLMEngine, tmp_path: Path) -> None:
         async with linked(engine, tmp_path / "s") as client:
             await client.confirm()  # nothing is running
             question = ChatMessage("user", "Count from one to twenty.")
-            whole, _ = await reply(client, question)
-            request = GenerateRequest((question,), 24, 0.0, speculative=True)
+            whole, _ = await reply(client, *self.opening, question)
+            request = GenerateRequest((*self.opening, question), 24, 0.0, speculative=True)
             pieces = [piece async for piece in _confirmed(client, client.generate(request))]
         assert "".join(str(piece) for piece in pieces[:-1]) == whole
         assert isinstance(pieces[-1], Result)
@@ -227,7 +238,7 @@ class SpeechContract:
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
             question = ChatMessage("user", "Count from one to twenty.")
-            pieces = client.generate(GenerateRequest((question,), 40, 0.0))
+            pieces = client.generate(GenerateRequest((*self.opening, question), 40, 0.0))
             await anext(pieces)
             await client.hold()
             while True:  # chunks that were already sent
@@ -245,9 +256,9 @@ class SpeechContract:
     ) -> None:
         async with linked(engine, tmp_path / "s") as client:
             message = user_message(client, utterance(7, spoken))
-            first, _ = await reply(client, message)
+            first, _ = await reply(client, *self.opening, message)
             await client.close()
-            second, _ = await reply(client, message)
+            second, _ = await reply(client, *self.opening, message)
         assert first == second
 
     async def test_health_is_reported(self, engine: LLMEngine, tmp_path: Path) -> None:

@@ -196,21 +196,40 @@ def started(running: list[str], waiting: list[str]) -> str:
 @pytest.mark.parametrize(
     ("running", "waiting", "begins"),
     [
-        ([], ["core", "appliance", "drills"], "core"),
-        (["core"], ["appliance", "drills"], "appliance"),
-        (["core", "appliance"], ["drills", "image", "torch"], ""),
-        (["core"], ["drills", "image", "torch"], "drills"),
+        ([], ["core", "appliance", "build"], "core"),
+        (["core"], ["appliance", "build"], "appliance"),
+        (["core", "appliance"], ["build", "drills"], "build"),  # core leaves room for two
+        (["core", "appliance", "build"], ["drills", "models", "image"], ""),
+        (["core", "build"], ["drills", "models"], "drills"),
+        (["appliance", "build"], ["core", "drills"], "core"),
         (["drills"], ["image", "torch"], "torch"),  # not a second appliance
         (["drills"], ["image"], ""),
-        (["torch"], ["image", "vllm"], "image"),
+        (["build"], ["image", "torch"], "torch"),  # the image has to be built before
+        (["torch"], ["build", "image"], "build"),
+        (["torch"], ["image", "vllm"], "image"),  # also where nobody asked for --build
         (["image"], ["vllm", "host"], "vllm"),
+        (["image", "vllm"], ["host"], ""),
         (["image"], [], ""),
     ],
 )
-def test_two_parts_run_at_a_time_but_never_two_appliances(
+def test_two_parts_work_at_a_time_but_never_two_appliances(
     running: list[str], waiting: list[str], begins: str
 ) -> None:
     assert started(running, waiting) == begins
+
+
+def test_every_part_begins_in_the_end() -> None:
+    waiting = list(PARTS)
+    running: list[str] = []
+    begun: list[str] = []
+    while waiting or running:
+        if name := started(running, waiting):
+            waiting.remove(name)
+            running.append(name)
+            begun.append(name)
+        else:
+            del running[0]
+    assert sorted(begun) == sorted(PARTS)
 
 
 def test_every_folder_of_tests_is_in_one_part() -> None:
@@ -224,4 +243,5 @@ def test_every_folder_of_tests_is_in_one_part() -> None:
     outside = {path.split("/")[1] for path in named if path.count("/") == 1}
     assert {path.split("/")[1] for path in ignored if path.count("/") == 1} == outside
     assert {path for path in ignored if path.count("/") > 1} == set(parts.WHOLE)
+    assert PARTS["image"].options == tuple(f"--ignore={path}" for path in PARTS["build"].paths)
     assert all((parts.ROOT / path).exists() for path in (*named, *ignored))

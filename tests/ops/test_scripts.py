@@ -100,6 +100,19 @@ def test_setup_without_a_network_fails_with_the_reason_of_pip_and_leaves_no_stam
     assert not list((copy / ".venv").glob(".installed-*"))
 
 
+def test_failed_packages_of_the_tests_fail_the_setup_with_the_reason(copy: Path) -> None:
+    """They are installed in the background, while the models are downloaded."""
+    python = fake_python(copy / "bin", "3.11")
+    failing = python.read_text().replace('"-m pip "*)', '"-m pip "*dev.txt*)')
+    python.write_text(failing.replace("  *) echo", '  "-m pip "*) ;;\n  *) echo'))
+    failed = run(copy / "ops/setup", "--tests", PYTHON=str(python), PATH=_without_apt(copy))
+    assert failed.returncode == 1
+    assert "ran: -m ops.bundle fetch" in failed.stdout
+    assert "no route to the registry" in failed.stdout
+    assert "Ready after" not in failed.stdout
+    assert list((copy / ".venv").glob(".installed-*")) == [copy / ".venv/.installed-run"]
+
+
 def test_second_setup_installs_nothing_until_a_lock_changes(copy: Path) -> None:
     python = fake_python(copy / "bin", "3.11")
     python.write_text(python.read_text().replace("exit 1", "exit 0"), encoding="utf-8")

@@ -28,12 +28,16 @@ def run(model: str | bytes, voices: Voices) -> np.ndarray:
     return np.asarray(samples)
 
 
+@pytest.fixture(scope="module")
+def original(weights: Path, voices: Voices) -> np.ndarray:
+    return run(str(weights / "kokoro-82m" / "kokoro-v1.0.int8.onnx"), voices)
+
+
 @pytest.mark.parametrize("signed_weights", [False, True])
 def test_rewritten_graph_sounds_like_the_original(
-    weights: Path, voices: Voices, signed_weights: bool
+    weights: Path, voices: Voices, original: np.ndarray, signed_weights: bool
 ) -> None:
     path = weights / "kokoro-82m" / "kokoro-v1.0.int8.onnx"
-    original = run(str(path), voices)
     rewritten = run(fast_graph(path, signed_weights), voices)
     assert len(rewritten) == len(original)
     # Biases are no longer rounded, which shifts phases slightly.

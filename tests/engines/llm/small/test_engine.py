@@ -30,6 +30,8 @@ SYSTEM = ChatMessage("system", Settings().llm.system_prompt)
 
 
 class TestContract(SpeechContract):
+    opening = (SYSTEM,)
+
     @pytest.fixture
     def spoken(self) -> bytes:
         return synthesize("What is the capital of France?")
