@@ -35,6 +35,17 @@ _SOMEBODY = (
 _ACTIONS = "|".join(
     (
         rf"(?:call|phone|ring|dial|text|inform|notify|warn|alert|contact) {_SOMEBODY}",
+        r"(?:call|phone|ring) me (?:back|up|again|later|tomorrow|tonight|when|if|once|in an?|at|on)\b",
+        r"(?:read|show|open|check|give) (?:me |us )?(?:my|the|your|a|an) (?:\w+ )?(?:messages?"
+        r"|e-?mails?|mail|texts?|voicemails?|inbox|calendar|photos?|pictures?|images?|map|screen)\b",
+        r"(?:add|put|write) .*\b(?:to|on|in|into|onto) (?:my|the|our|your) (?:\w+ )?(?:list|calendar"
+        r"|diary|cart|basket|order|account|file|notes?|schedule|waiting list|agenda|bill)\b",
+        r"(?:track|refund|block|reset|confirm|extend|upgrade|activate|deactivate|unblock|charge"
+        r"|replace|return|move) (?:my|the|our)\b",
+        r"(?:sign|log|check) (?:me|us) (?:up|in|out|on)\b",
+        r"(?:pick|drive|take|bring|help) (?:me|us|him|her|them) (?:up|down|home|out|to)\b",
+        r"(?:make|keep) (?:it|the \w+) (?:warmer|colder|cooler|brighter|darker|louder|quieter)\b",
+        r"(?:mute|unmute|dial|hang up|navigate|deliver|ship|vacuum|iron|bake|lend)\b",
         rf"tell (?!me\b|us\b|you\b){_SOMEBODY}(?! (?:story|joke|truth|time)\b)",
         rf"let {_SOMEBODY}.* know\b",
         r"(?:send|email|e-mail|mail|fax|forward|transfer|connect|post)\b",
@@ -70,7 +81,8 @@ _DOING = (
     r"|renewing|printing|reminding|waking|putting|passing)"
 )
 _DONE = (
-    r"(?:call(?:ed)?|phoned?|text(?:ed)?|inform(?:ed)?|sen[dt]|e-?mail(?:ed)?|forward(?:ed)?"
+    r"(?:call(?:ed)?|phoned?|r[iau]ng|dial(?:l?ed)?|reach(?:ed)?|contact(?:ed)?|notif(?:y|ied)"
+    r"|set (?:it|the|an?|my)|text(?:ed)?|inform(?:ed)?|sen[dt]|e-?mail(?:ed)?|forward(?:ed)?"
     r"|transfer(?:red)?|book(?:ed)?|order(?:ed)?|pa(?:y|id)|cancel(?:l?ed)?|renew(?:ed)?"
     r"|schedule[d]?|turn(?:ed)?|switch(?:ed)?|open(?:ed)?|lock(?:ed)?|print(?:ed)?"
     r"|note(?:d)?|t(?:ell|old) (?!me\b|us\b))"
@@ -85,6 +97,7 @@ _OTHER_ACTION = re.compile(
     rf"|^\W*(?:and |so )?(?:have|did) you (?:already |just |really )?{_DONE}\b",
     re.IGNORECASE,
 )
+_ASKS_WHETHER_DONE = re.compile(r"^\W*(?:and |so )?(?:have|did) you\b", re.IGNORECASE)
 _NOW = (
     r"(?:outside|outdoors|today|tonight|tomorrow|now|at the moment|this (?:morning|evening)"
     r"|(?:on|next) (?:mon|tues|wednes|thurs|fri|satur|sun)day)"
@@ -115,3 +128,10 @@ def limit_of(text: str) -> str:
     if _ASKS_FOR_WEATHER.search(text) and _WEATHER.search(text):
         return NO_WEATHER
     return NO_ACTION if _ACTION.match(text) or _OTHER_ACTION.match(text) else ""
+
+
+def refusal_of(text: str, limit: str) -> str:
+    """Return how the reply to a request begins whose limit is `limit`."""
+    if limit == NO_WEATHER:
+        return "I am sorry, I do not know the weather."
+    return "No, I cannot" if _ASKS_WHETHER_DONE.match(text) else "I am sorry, I cannot"

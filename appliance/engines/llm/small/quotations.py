@@ -17,15 +17,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from appliance.engines.llm.small.corrected_numbers import (
     asks_for_number,
     corrected_number,
     find_number,
 )
-from appliance.engines.llm.small.impossible_requests import limit_of
+from appliance.engines.llm.small.impossible_requests import limit_of, refusal_of
 from appliance.engines.llm.small.local_facts import NO_FACTS, asks_for_local_fact
+from appliance.engines.llm.small.own_nature import answer_about_itself
 from appliance.engines.llm.small.spoken_sums import sum_result
+from appliance.engines.llm.small.story_sums import SAY_SUM, asks_for_story_sum
+from appliance.engines.llm.small.unit_conversions import converted
 from appliance.link.engine import ChatMessage
 
 # At the end of the text: "What did I say about my cats?" is another question, which the model
@@ -52,8 +57,26 @@ _ASKS_FOR_BOTS_NAME = re.compile(
     re.IGNORECASE,
 )
 NO_NAME = "You are a voice assistant and have no name."
+MOST_QUOTED_WORDS: Final = 40  # of a whole reply: more is tiring to hear
 # "Spell it": what it is, the model has to find.
 _NOT_WORDS = frozenset({"it", "that", "this", "them", "again", "me", "please", "word", "name"})
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What helps a small model with one question.
+
+    note        follows the question in the prompt, in brackets
+    beginning   of the reply, which the model continues; the whole reply if it ends a sentence
+    """
+
+    note: str = ""
+    beginning: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the beginning is the whole reply."""
+        return self.beginning.endswith((".", "?", '"'))
 
 
 def add_quotations(
@@ -65,42 +88,73 @@ def add_quotations(
     `may_know`: the system prompt may have the bot's name and facts of the place, so that it is not
     said that there are none.
     """
-    quoted: list[ChatMessage] = []
+    hints = find_hints(dialogue, may_act, may_know)
+    return [
+        ChatMessage(turn.role, f"{turn.text} ({hint.note})") if hint.note else turn
+        for turn, hint in zip(dialogue, hints, strict=True)
+    ]
+
+
+def find_hints(
+    dialogue: Sequence[ChatMessage], may_act: bool = False, may_know: bool = False
+) -> list[Hint]:
+    """Return the hint for each turn, an empty one for turns of others than the caller.
+
+    The arguments are those of `add_quotations`.
+    """
+    hints: list[Hint] = []
     told: list[str] = []  # the caller's texts
     number = told_number = result = ""  # `told_number` is the text that told it
     for turn in dialogue:
-        if turn.role == "user":
-            corrected = corrected_number(turn.text, number)
-            if corrected:
-                number = corrected
-            elif found := find_number(turn.text):
-                number, told_number = found, turn.text
-            elif asks_for_number(turn.text, told_number):
-                corrected = number
-            result = sum_result(turn.text, result)
-            quotation = f"The number is {corrected}." if corrected else ""
-            quotation = quotation or _quotation(turn.text, told[-1] if told else "")
-            if not quotation and result:
-                quotation = f"The result is {result}."
-            if not quotation and not may_know and _ASKS_FOR_BOTS_NAME.search(turn.text):
-                quotation = NO_NAME
-            if not quotation and not may_act:
-                quotation = limit_of(turn.text)
-                if not quotation and not may_know and asks_for_local_fact(turn.text, told):
-                    quotation = NO_FACTS
-            told.append(turn.text)
-            if quotation:
-                turn = ChatMessage("user", f"{turn.text} ({quotation})")
-        quoted.append(turn)
-    return quoted
+        if turn.role != "user":
+            hints.append(Hint())
+            continue
+        corrected = corrected_number(turn.text, number)
+        if corrected:
+            number = corrected
+        elif found := find_number(turn.text):
+            number, told_number = found, turn.text
+        elif asks_for_number(turn.text, told_number):
+            corrected = number
+        result = sum_result(turn.text, result)
+        if corrected:
+            hint = Hint(f"The number is {corrected}.", f"The number is {corrected}.")
+        else:
+            hint = _quotation(turn.text, told[-1] if told else "")
+        if hint == Hint() and (known := result or converted(turn.text)):
+            hint = Hint(f"The result is {known}.")
+        if hint == Hint() and asks_for_story_sum(turn.text):
+            hint = Hint(SAY_SUM)
+        if hint == Hint():
+            hint = _limit(turn.text, told, may_act, may_know)
+        told.append(turn.text)
+        hints.append(hint)
+    return hints
 
 
-def _quotation(text: str, before: str) -> str:
+def _limit(text: str, told: Sequence[str], may_act: bool, may_know: bool) -> Hint:
+    """Return what the assistant is not, cannot do and does not know."""
+    if answer := answer_about_itself(text):
+        return Hint(beginning=answer)
+    if not may_know and _ASKS_FOR_BOTS_NAME.search(text):
+        return Hint(NO_NAME)
+    if may_act:
+        return Hint()
+    if limit := limit_of(text):
+        return Hint(limit, refusal_of(text, limit))
+    if not may_know and asks_for_local_fact(text, told):
+        return Hint(NO_FACTS, "I am sorry, I do not know")
+    return Hint()
+
+
+def _quotation(text: str, before: str) -> Hint:
     """Return what to quote after `text`; `before` is the caller's text before it."""
     if before and _ASKS_FOR_LAST_WORDS.search(text.casefold()):
-        return f'Before this, I said: "{before}"'
+        is_short = len(before.split()) <= MOST_QUOTED_WORDS
+        return Hint(f'Before this, I said: "{before}"', f'You said "{before}"' if is_short else "")
     if match := _ASKS_TO_SPELL.search(text):
         word = match["word"] or match["spelled"]
         if word.casefold() not in _NOT_WORDS:
-            return f"Spelled: {'-'.join(word.upper())}."
-    return ""
+            letters = "-".join(word.upper())
+            return Hint(f"Spelled: {letters}.", f"{letters}.")
+    return Hint()

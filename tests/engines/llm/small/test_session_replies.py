@@ -284,10 +284,49 @@ async def test_copy_of_the_last_answer_is_replaced_before_any_of_it_is_spoken(
 async def test_copy_of_the_callers_sentence_is_replaced(
     session: SmallSession, model: ScriptedModel, metrics: LLMMetrics
 ) -> None:
-    model.texts = ["Spell the word cat.", "C, a, t."]
-    chunks = await ask(session, ChatMessage("user", "Spell the word cat."))
-    assert spoken(chunks) == "C, a, t."
+    model.texts = ["Say something about cats.", "They sleep a lot."]
+    chunks = await ask(session, ChatMessage("user", "Say something about cats."))
+    assert spoken(chunks) == "They sleep a lot."
     assert copies(metrics) == 1
+
+
+async def test_reply_that_speaks_as_the_caller_is_replaced(
+    session: SmallSession, model: ScriptedModel, metrics: LLMMetrics
+) -> None:
+    model.texts = ["I keep bees.", "You keep bees."]
+    told = ChatMessage("user", "I keep bees."), ChatMessage("assistant", "How nice.")
+    chunks = await ask(session, *told, ChatMessage("user", "What do I keep?"))
+    assert spoken(chunks) == "You keep bees."
+    assert copies(metrics) == 1
+
+
+async def test_model_continues_a_refusal(session: SmallSession, model: ScriptedModel) -> None:
+    model.texts = ["Sure, I will call her.", "I am sorry, I cannot make calls."]
+    chunks = await ask(session, ChatMessage("user", "Call my mother."))
+    assert spoken(chunks) == "I am sorry, I cannot make calls."
+    assert reason(chunks) == "stop"
+
+
+async def test_known_reply_is_given_without_the_model(
+    session: SmallSession, model: ScriptedModel
+) -> None:
+    model.texts = ["Yes, I am a real person."]
+    chunks = await ask(session, ChatMessage("user", "Are you a real person?"))
+    assert spoken(chunks) == "No, I am a computer program."
+    assert reason(chunks) == "stop"
+    assert model.prompts == []
+
+
+async def test_stated_sum_has_its_result_and_the_model_goes_on(
+    session: SmallSession, model: ScriptedModel
+) -> None:
+    model.texts = [
+        "Fifty minus eighteen is twenty.",
+        "Fifty minus eighteen is 32, so 32 dollars are left.",
+    ]
+    story = "I had fifty dollars and spent eighteen. How much is left?"
+    chunks = await ask(session, ChatMessage("user", story))
+    assert spoken(chunks) == "Fifty minus eighteen is 32, so 32 dollars are left."
 
 
 async def test_second_copy_is_not_spoken_instead_of_the_first(
