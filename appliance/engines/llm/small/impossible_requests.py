@@ -41,9 +41,23 @@ _ACTIONS = "|".join(
         r"(?:add|put|write) .*\b(?:to|on|in|into|onto) (?:my|the|our|your) (?:\w+ )?(?:list|calendar"
         r"|diary|cart|basket|order|account|file|notes?|schedule|waiting list|agenda|bill)\b",
         r"(?:track|refund|block|reset|confirm|extend|upgrade|activate|deactivate|unblock|charge"
-        r"|replace|return|move) (?:my|the|our)\b",
+        r") (?:my|the|our)\b",
+        r"(?:replace|return|move) (?:my|our)\b",
+        rf"give {_SOMEBODY}(?: \w+)? (?:a|another) (?:call|ring|message)\b",
+        r"(?:text|message) (?!is\b|was\b|received\b|me (?:in|about)\b)\w+",
+        r"(?:drop|write|shoot) (?:\w+ ){0,3}(?:an? )?(?:e-?mail|text(?: message)?|message|letter) to\b",
+        r"(?:drop|shoot) (?:\w+ ){1,2}an? (?:e-?mail|line|message)\b",
+        r"play (?:me )?(?!(?:a |the |with |along)?(?:game|role|part|quiz|me\b|along))\w+",
+        r"put on (?:some |the |my |a )?(?:music|radio|song|lights?|tv|television|film|movie|heating)\b",
+        r"start (?:a|an|the) (?:countdown|timer|alarm|recording|call)\b",
+        r"(?:book|reserve|order|buy|get|fetch|bring) (?:more|another)\b",
+        r"let me (?:speak|talk) (?:to|with) (?!you\b)",
+        r"give me (?:your|the|a) (?:manager|boss|supervisor|human|colleague|(?:real )?person|operator)\b",
+        r"(?:hand|switch) me (?:over|to)\b",
+        r"check (?:if|whether|on)\b",
+        r"come (?:to my|to the|here|over|and (?:get|help|see|pick))\b",
         r"(?:sign|log|check) (?:me|us) (?:up|in|out|on)\b",
-        r"(?:pick|drive|take|bring|help) (?:me|us|him|her|them) (?:up|down|home|out|to)\b",
+        r"(?:pick|drive|take|bring) (?:me|us|him|her|them) (?:up|down|home|out|to)\b",
         r"(?:make|keep) (?:it|the \w+) (?:warmer|colder|cooler|brighter|darker|louder|quieter)\b",
         r"(?:mute|unmute|dial|hang up|navigate|deliver|ship|vacuum|iron|bake|lend)\b",
         rf"tell (?!me\b|us\b|you\b){_SOMEBODY}(?! (?:story|joke|truth|time)\b)",
@@ -73,6 +87,14 @@ _ACTIONS = "|".join(
     )
 )
 _ACTION = re.compile(rf"{_OPENING}(?:{_ACTIONS})", re.IGNORECASE)
+# What can be done by talking: "Find me a word that rhymes with house", "Remind me what I said".
+_TALK = re.compile(
+    rf"{_OPENING}(?:(?:find|get|give|make|check|change|start|fix|play|bring|update|come up with)\b.*"
+    r"\b(?:words?|rhymes?|synonyms?|jokes?|poems?|story|stories|riddles?|sentences?|examples?|topics?"
+    r"|subject|answers?|spelling|grammar|quiz|questions?|facts?|ideas?|recipes?|list of|translation)\b"
+    r"|remind me (?:what|where|who|how|which|when|again|of (?:my|what)))",
+    re.IGNORECASE,
+)
 # The same in other forms: a polite question, a wish, and a question whether it is done.
 _DOING = (
     r"(?:calling|phoning|ringing|telling|asking|informing|sending|e-?mailing|mailing|texting"
@@ -93,7 +115,11 @@ _OTHER_ACTION = re.compile(
     r"|table)|to (?:make|get) an? (?:appointment|reservation|booking)"
     # what a service does; "I want to buy a car" may be about the car
     r"|to (?:book|reserve|order|cancel|reschedule|renew) (?:a|an|my|the|some|two|three)"
-    r"|to (?:file|report|submit) (?:a|an|my|the))\b"
+    r"|to (?:file|report|submit) (?:a|an|my|the)"
+    r"|to (?:speak|talk) (?:to|with) (?:a|the|your|someone|somebody|doctor|dr|mr|mrs|ms)"
+    r"|a (?:taxi|cab) to)\b"
+    r"|^\W*(?:please )?(?:can|could|may|might) i (?:please )?(?:speak|talk) (?:to|with) (?!you\b)\w+"
+    r"|^\W*(?:the )?(?:lights?|radio|tv|heating|music) (?:on|off|up|down)\b\W*(?:please\W*)?$"
     rf"|^\W*(?:and |so )?(?:have|did) you (?:already |just |really )?{_DONE}\b",
     re.IGNORECASE,
 )
@@ -107,7 +133,11 @@ _ASKS_FOR_WEATHER = re.compile(
     rf"\b(?:weather|forecast|temperature {_NOW})"
     r"|(?:is it|will it|is there|will there be|is the sun|how (?:hot|cold|warm|windy)|does it)\b"
     rf".*\b{_NOW}"
-    r"|do i need (?:an umbrella|a coat|a jacket))\b",
+    r"|(?:do i need|should i (?:take|bring|wear|carry)|will i need) (?:an? |my )(?:\w+ )?(?:umbrella"
+    r"|coat|jacket)|is it (?:still )?(?:raining|snowing) (?:in|at|over|out)"
+    r"|is it (?:hot|cold|warm|wet|nice) out"
+    # the average temperature in a country is general knowledge, today's is not
+    r"|what(?:'s| is) the temperature in (?!general)(?-i:[A-Z])\w+)\b",
     re.IGNORECASE,
 )
 _WEATHER = re.compile(
@@ -127,6 +157,8 @@ def limit_of(text: str) -> str:
     text = text.replace("’", "'")
     if _ASKS_FOR_WEATHER.search(text) and _WEATHER.search(text):
         return NO_WEATHER
+    if _TALK.match(text):
+        return ""
     return NO_ACTION if _ACTION.match(text) or _OTHER_ACTION.match(text) else ""
 
 

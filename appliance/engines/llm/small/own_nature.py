@@ -93,6 +93,11 @@ _TO_LIFE: Final = (
     r"|anything|much|a car|last night|in the (?:morning|evening)))*",
     rf"(?:do you have|have you got) (?:an? |any |your own )?(?:real )?{_BODY}"
     rf"(?:,? (?:or|and) (?:an? |any )?{_BODY})?",
+    r"can you (?:touch|smell|taste|feel|hug|kiss|walk|move|swim|jump)(?: (?:me|things|it|this|that"
+    r"|anything|food))?",
+    r"were you (?:ever )?(?:born|a child|a baby|young)(?: in \w+| at \w+)?",
+    r"have you (?:ever )(?:been (?:to|in) .*|eaten .*|tasted .*|tried .*|seen .*|had an? \w+"
+    r"|visited .*|met .*|slept.*)",
     r"are you (?:married|single|hungry|thirsty|tired|sleepy|pregnant|in love|religious|rich"
     r"|conscious|sick|ill)",
 )

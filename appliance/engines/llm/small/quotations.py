@@ -29,7 +29,7 @@ from appliance.engines.llm.small.impossible_requests import limit_of, refusal_of
 from appliance.engines.llm.small.local_facts import NO_FACTS, asks_for_local_fact
 from appliance.engines.llm.small.own_nature import answer_about_itself
 from appliance.engines.llm.small.spoken_sums import sum_result
-from appliance.engines.llm.small.story_sums import SAY_SUM, asks_for_story_sum
+from appliance.engines.llm.small.story_sums import SAY_SUM, asks_for_story_sum, story_result
 from appliance.engines.llm.small.unit_conversions import converted
 from appliance.link.engine import ChatMessage
 
@@ -121,7 +121,7 @@ def find_hints(
             hint = Hint(f"The number is {corrected}.", f"The number is {corrected}.")
         else:
             hint = _quotation(turn.text, told[-1] if told else "")
-        if hint == Hint() and (known := result or converted(turn.text)):
+        if hint == Hint() and (known := result or converted(turn.text) or story_result(turn.text)):
             hint = Hint(f"The result is {known}.")
         if hint == Hint() and asks_for_story_sum(turn.text):
             hint = Hint(SAY_SUM)
