@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from appliance.engines.llm.small.clock_sums import clock_result
 from appliance.engines.llm.small.corrected_numbers import (
     asks_for_number,
     corrected_number,
@@ -121,7 +122,7 @@ def find_hints(
             hint = Hint(f"The number is {corrected}.", f"The number is {corrected}.")
         else:
             hint = _quotation(turn.text, told[-1] if told else "")
-        if hint == Hint() and (known := result or converted(turn.text) or story_result(turn.text)):
+        if hint == Hint() and (known := result or _worked_out(turn.text)):
             hint = Hint(f"The result is {known}.")
         if hint == Hint() and asks_for_story_sum(turn.text):
             hint = Hint(SAY_SUM)
@@ -130,6 +131,11 @@ def find_hints(
         told.append(turn.text)
         hints.append(hint)
     return hints
+
+
+def _worked_out(text: str) -> str:
+    """Return the result of what is not a sum alone."""
+    return converted(text) or story_result(text) or clock_result(text)
 
 
 def _limit(text: str, told: Sequence[str], may_act: bool, may_know: bool) -> Hint:
