@@ -23,14 +23,17 @@ from typing import Final
 from appliance.engines.llm.small.clock_sums import clock_result
 from appliance.engines.llm.small.corrected_numbers import (
     asks_for_number,
+    asks_to_read_back,
     corrected_number,
     find_number,
 )
 from appliance.engines.llm.small.impossible_requests import limit_of, refusal_of
+from appliance.engines.llm.small.letters import letters_result
 from appliance.engines.llm.small.local_facts import NO_FACTS, asks_for_local_fact
 from appliance.engines.llm.small.own_nature import answer_about_itself
 from appliance.engines.llm.small.spoken_sums import sum_result
 from appliance.engines.llm.small.story_sums import SAY_SUM, asks_for_story_sum, story_result
+from appliance.engines.llm.small.told_names import told_name
 from appliance.engines.llm.small.unit_conversions import converted
 from appliance.link.engine import ChatMessage
 
@@ -49,6 +52,11 @@ _ASKS_TO_SPELL = re.compile(
     r"(?: (?:the|my|our|this) (?:last |first )?(?:word|name))?"
     r"[\s,:]+[\"'“‘]?(?P<word>[^\W\d_]{2,})[\"'”’]?(?: for me)?(?:,? please)?\W*$"
     r"|\bhow is [\"'“‘]?(?P<spelled>[^\W\d_]{2,})[\"'”’]? spelled\W*$",
+    re.IGNORECASE,
+)
+_ASKS_TO_SPELL_NAME = re.compile(
+    r"\b(?:spell(?: out)?|spelling of) my (?:first |full |(?P<last>last |family |sur))?name"
+    r"(?: for me)?(?:,? please)?\W*$",
     re.IGNORECASE,
 )
 # A small model answers with the caller's name.
@@ -115,13 +123,14 @@ def find_hints(
             number = corrected
         elif found := find_number(turn.text):
             number, told_number = found, turn.text
+            corrected = found if asks_to_read_back(turn.text) else ""
         elif asks_for_number(turn.text, told_number):
             corrected = number
         result = sum_result(turn.text, result)
         if corrected:
             hint = Hint(f"The number is {corrected}.", f"The number is {corrected}.")
         else:
-            hint = _quotation(turn.text, told[-1] if told else "")
+            hint = _quotation(turn.text, told)
         if hint == Hint() and (known := result or _worked_out(turn.text)):
             hint = Hint(f"The result is {known}.")
         if hint == Hint() and asks_for_story_sum(turn.text):
@@ -135,7 +144,7 @@ def find_hints(
 
 def _worked_out(text: str) -> str:
     """Return the result of what is not a sum alone."""
-    return converted(text) or story_result(text) or clock_result(text)
+    return letters_result(text) or converted(text) or story_result(text) or clock_result(text)
 
 
 def _limit(text: str, told: Sequence[str], may_act: bool, may_know: bool) -> Hint:
@@ -153,14 +162,18 @@ def _limit(text: str, told: Sequence[str], may_act: bool, may_know: bool) -> Hin
     return Hint()
 
 
-def _quotation(text: str, before: str) -> Hint:
-    """Return what to quote after `text`; `before` is the caller's text before it."""
-    if before and _ASKS_FOR_LAST_WORDS.search(text.casefold()):
+def _quotation(text: str, told: Sequence[str]) -> Hint:
+    """Return what to quote after `text`; `told` are the caller's texts before it."""
+    if told and _ASKS_FOR_LAST_WORDS.search(text.casefold()):
+        before = told[-1]
         is_short = len(before.split()) <= MOST_QUOTED_WORDS
         return Hint(f'Before this, I said: "{before}"', f'You said "{before}"' if is_short else "")
-    if match := _ASKS_TO_SPELL.search(text):
+    word = ""
+    if match := _ASKS_TO_SPELL_NAME.search(text):
+        word = told_name(told, is_last_name=bool(match["last"]))
+    elif match := _ASKS_TO_SPELL.search(text):
         word = match["word"] or match["spelled"]
-        if word.casefold() not in _NOT_WORDS:
-            letters = "-".join(word.upper())
-            return Hint(f"Spelled: {letters}.", f"{letters}.")
-    return Hint()
+    if not word or word.casefold() in _NOT_WORDS:
+        return Hint()
+    letters = "-".join(word.upper())
+    return Hint(f"Spelled: {letters}.", f"{letters}.")
