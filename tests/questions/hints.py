@@ -1,7 +1,8 @@
-"""Print the hint that each typed question has (note, beginning of the reply): python -m tests.questions.hints.
+"""Print what each typed question adds to the prompt: python -m tests.questions.hints [FILE ...].
 
-No model is needed. Compare the output of two versions to see which prompts a rule changes, and ask
-only those dialogues again.
+After the question follow its note and the beginning of the reply, with tabs between. No model is
+needed. Compare the output of two versions to see which prompts a rule changes, and ask only those
+dialogues again.
 """
 
 from __future__ import annotations

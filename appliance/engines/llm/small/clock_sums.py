@@ -1,6 +1,6 @@
 """Works out times of the day that a caller asks for, because small models guess them. No I/O.
 
-    A train leaves at two and arrives at half past five. How long is the journey? -> 3 hours and 30 minutes
+    It leaves at two and arrives at half past five. How long is it? -> 3 hours and 30 minutes
     It is three o'clock. What time will it be in four hours? -> 7 o'clock
 
 Times are of a clock with twelve hours: from ten to six are eight hours. English, as `llm.language`.
@@ -17,9 +17,12 @@ _HALF_DAY: Final = 720  # minutes
 _HOURS_TEXT: Final = "one two three four five six seven eight nine ten eleven twelve"
 _HOURS: Final = tuple(_HOURS_TEXT.split())
 _HOUR: Final = rf"(?:{'|'.join(sorted(_HOURS, key=len)[::-1])}|1[0-2]|[1-9])"
-_MINUTE: Final = r"(?:five|ten|fifteen|twenty(?: five)?|thirty(?: five)?|forty(?: five)?|fifty(?: five)?)"
+_MINUTE: Final = (
+    r"(?:five|ten|fifteen|twenty(?: five)?|thirty(?: five)?|forty(?: five)?|fifty(?: five)?)"
+)
 _TIME: Final = (
-    rf"(?:(?P<part>half|a quarter|quarter|{_MINUTE}|\d\d?)(?: minutes)? (?P<side>past|to) (?P<near>{_HOUR})"
+    rf"(?:(?P<part>half|a quarter|quarter|{_MINUTE}|\d\d?)(?: minutes)? (?P<side>past|to)"
+    rf" (?P<near>{_HOUR})"
     rf"|(?P<hour>{_HOUR})(?::(?P<figures>[0-5]\d)| (?P<minute>{_MINUTE}))?(?: o'clock)?"
     r"|(?P<twelve>noon|midnight|midday))\b(?! (?:hours?|minutes?|days?|people|and a half|percent))"
 )
@@ -28,12 +31,17 @@ _AT_TIME = re.compile(rf"{_AT} {_TIME}")
 _TO_TIME = re.compile(rf"\b(?:to|and) {_TIME}")
 _SPAN = re.compile(
     rf"(?:(?P<hours>{NUMBER}|an?)(?P<half> and a half)? hours?(?: and a (?P<part>half|quarter))?"
-    rf"(?: and (?P<more>{NUMBER}) minutes)?|(?P<half_hour>half an hour)|(?P<quarter>a quarter of an hour)"
+    rf"(?: and (?P<more>{NUMBER}) minutes)?|(?P<half_hour>half an hour)|(?P<quarter>a quarter of"
+    rf" an hour)"
     rf"|(?P<minutes>{NUMBER}) minutes)"
 )
 _ASKS_HOW_LONG = re.compile(r"\bhow (?:long|many hours)\b[^.?]*\?\W*$")
 _ASKS_WHEN = re.compile(r"\b(?:when|what time|at what time|how late)\b[^.?]*\?\W*$")
 _BACKWARDS = re.compile(r"\b(?:ago|before|earlier)\b")
+_SPAN_IN_PLACE = re.compile(
+    r"\b(?:in|for|after|takes?|took|lasts?|lasted|is|later|ago|before|earlier) SPAN"
+    r"|SPAN (?:later|long|ago|before|earlier|from)"
+)
 _OTHER_CLOCK = re.compile(r"\b(?:[ap]\.?m|percent|day|days|week|weeks|\d{3,}|[2-9]\d|1[3-9])\b")
 
 
@@ -74,8 +82,7 @@ def _end(told: str) -> str:
     if len(times) != 1 or re.search(NUMBER, told.replace(times[0][0], "", 1)):
         return ""
     length = _length(span) * (-1 if _BACKWARDS.search(told) else 1)
-    if not re.search(r"\b(?:in|for|after|takes?|took|lasts?|lasted|is|later|ago|before|earlier) SPAN|"
-                     r"SPAN (?:later|long|ago|before|earlier|from)", told):  # fmt: skip
+    if not _SPAN_IN_PLACE.search(told):
         return ""
     return _spoken_time((_minutes(times[0]) + length) % _HALF_DAY)
 

@@ -49,7 +49,8 @@ _INSTEAD = tuple(
     )
 )
 _ASKS_FOR_NUMBER = re.compile(
-    r"\b(?:what(?:'s| is| was)(?: now)?|(?:repeat|confirm)(?: to me)?|(?:read|tell|give|say)(?: me)?"
+    r"\b(?:what(?:'s| is| was)(?: now)?|(?:repeat|confirm)(?: to me)?|(?:read|tell|give|say)(?:"
+    r" me)?"
     r"(?: back)?(?: again)?) (?:my|the|that|our) (?P<label>(?:[a-z]+ ){0,2}?)"
     r"(?:number|code|pin)\b(?! (?:of|for|to)\b)",
     re.IGNORECASE,

@@ -35,24 +35,29 @@ _SOMEBODY = (
 _ACTIONS = "|".join(
     (
         rf"(?:call|phone|ring|dial|text|inform|notify|warn|alert|contact) {_SOMEBODY}",
-        r"(?:call|phone|ring) me (?:back|up|again|later|tomorrow|tonight|when|if|once|in an?|at|on)\b",
+        r"(?:call|phone|ring) me (?:back|up|again|later|tomorrow|tonight|when|if|once|in an?|at"
+        r"|on)\b",
         r"(?:read|show|open|check|give) (?:me |us )?(?:my|the|your|a|an) (?:\w+ )?(?:messages?"
         r"|e-?mails?|mail|texts?|voicemails?|inbox|calendar|photos?|pictures?|images?|map|screen)\b",
-        r"(?:add|put|write) .*\b(?:to|on|in|into|onto) (?:my|the|our|your) (?:\w+ )?(?:list|calendar"
+        r"(?:add|put|write) .*\b(?:to|on|in|into|onto) (?:my|the|our|your) (?:\w+ )?(?:list"
+        r"|calendar"
         r"|diary|cart|basket|order|account|file|notes?|schedule|waiting list|agenda|bill)\b",
         r"(?:track|refund|block|reset|confirm|extend|upgrade|activate|deactivate|unblock|charge"
         r") (?:my|the|our)\b",
         r"(?:replace|return|move) (?:my|our)\b",
         rf"give {_SOMEBODY}(?: \w+)? (?:a|another) (?:call|ring|message)\b",
         r"(?:text|message) (?!is\b|was\b|received\b|me (?:in|about)\b)\w+",
-        r"(?:drop|write|shoot) (?:\w+ ){0,3}(?:an? )?(?:e-?mail|text(?: message)?|message|letter) to\b",
+        r"(?:drop|write|shoot) (?:\w+ ){0,3}(?:an? )?(?:e-?mail|text(?: message)?|message"
+        r"|letter) to\b",
         r"(?:drop|shoot) (?:\w+ ){1,2}an? (?:e-?mail|line|message)\b",
         r"play (?:me )?(?!(?:a |the |with |along)?(?:game|role|part|quiz|me\b|along))\w+",
-        r"put on (?:some |the |my |a )?(?:music|radio|song|lights?|tv|television|film|movie|heating)\b",
+        r"put on (?:some |the |my |a )?(?:music|radio|song|lights?|tv|television|film|movie"
+        r"|heating)\b",
         r"start (?:a|an|the) (?:countdown|timer|alarm|recording|call)\b",
         r"(?:book|reserve|order|buy|get|fetch|bring) (?:more|another)\b",
         r"let me (?:speak|talk) (?:to|with) (?!you\b)",
-        r"give me (?:your|the|a) (?:manager|boss|supervisor|human|colleague|(?:real )?person|operator)\b",
+        r"give me (?:your|the|a) (?:manager|boss|supervisor|human|colleague|(?:real )?person"
+        r"|operator)\b",
         r"(?:hand|switch) me (?:over|to)\b",
         r"check (?:if|whether|on)\b",
         r"come (?:to my|to the|here|over|and (?:get|help|see|pick))\b",
@@ -89,9 +94,11 @@ _ACTIONS = "|".join(
 _ACTION = re.compile(rf"{_OPENING}(?:{_ACTIONS})", re.IGNORECASE)
 # What can be done by talking: "Find me a word that rhymes with house", "Remind me what I said".
 _TALK = re.compile(
-    rf"{_OPENING}(?:(?:find|get|give|make|check|change|start|fix|play|bring|update|come up with)\b.*"
+    rf"{_OPENING}(?:(?:find|get|give|make|check|change|start|fix|play|bring|update|come up"
+    rf" with)\b.*"
     r"\b(?:words?|rhymes?|synonyms?|jokes?|poems?|story|stories|riddles?|sentences?|examples?|topics?"
-    r"|subject|answers?|spelling|grammar|quiz|questions?|facts?|ideas?|recipes?|list of|translation)\b"
+    r"|subject|answers?|spelling|grammar|quiz|questions?|facts?|ideas?|recipes?|list of"
+    r"|translation)\b"
     r"|remind me (?:what|where|who|how|which|when|again|of (?:my|what)))",
     re.IGNORECASE,
 )
@@ -118,7 +125,8 @@ _OTHER_ACTION = re.compile(
     r"|to (?:file|report|submit) (?:a|an|my|the)"
     r"|to (?:speak|talk) (?:to|with) (?:a|the|your|someone|somebody|doctor|dr|mr|mrs|ms)"
     r"|a (?:taxi|cab) to)\b"
-    r"|^\W*(?:please )?(?:can|could|may|might) i (?:please )?(?:speak|talk) (?:to|with) (?!you\b)\w+"
+    r"|^\W*(?:please )?(?:can|could|may|might) i (?:please )?(?:speak|talk) (?:to|with)"
+    r" (?!you\b)\w+"
     r"|^\W*(?:the )?(?:lights?|radio|tv|heating|music) (?:on|off|up|down)\b\W*(?:please\W*)?$"
     rf"|^\W*(?:and |so )?(?:have|did) you (?:already |just |really )?{_DONE}\b",
     re.IGNORECASE,
@@ -133,7 +141,8 @@ _ASKS_FOR_WEATHER = re.compile(
     rf"\b(?:weather|forecast|temperature {_NOW})"
     r"|(?:is it|will it|is there|will there be|is the sun|how (?:hot|cold|warm|windy)|does it)\b"
     rf".*\b{_NOW}"
-    r"|(?:do i need|should i (?:take|bring|wear|carry)|will i need) (?:an? |my )(?:\w+ )?(?:umbrella"
+    r"|(?:do i need|should i (?:take|bring|wear|carry)|will i need) (?:an? |my )(?:\w+"
+    r" )?(?:umbrella"
     r"|coat|jacket)|is it (?:still )?(?:raining|snowing) (?:in|at|over|out)"
     r"|is it (?:hot|cold|warm|wet|nice) out"
     # the average temperature in a country is general knowledge, today's is not

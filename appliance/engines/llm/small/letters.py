@@ -16,23 +16,28 @@ from typing import Final
 
 _QUOTE: Final = "[\"'“”‘’]?"
 _WORD: Final = (
-    rf"(?:the )?(?:word |name |city |country )?{_QUOTE}(?P<word>[^\W\d_]{{2,}}){_QUOTE}(?: have| has)?"
+    rf"(?:the )?(?:word |name |city |country )?{_QUOTE}(?P<word>[^\W\d_]{{2,}}){_QUOTE}(?: have|"
+    rf" has)?"
 )
 _OPENING: Final = r"^\W*(?:(?:and|so|please|okay|now|then|tell me)\b\W*)*"
 _COUNT = re.compile(
-    rf"{_OPENING}how many letters (?:are (?:there )?in|does|has|has got|in|do you count in) {_WORD}\W*$",
+    rf"{_OPENING}how many letters (?:are (?:there )?in|does|has|has got|in|do you count in)"
+    rf" {_WORD}\W*$",
     re.IGNORECASE,
 )
 _COUNT_ONE = re.compile(
     rf"{_OPENING}how (?:many times (?:is|does)|often (?:is|does)) (?:the )?(?:letter )?"
     rf"{_QUOTE}(?P<letter>[a-z]){_QUOTE} (?:(?:appear|occur) )?in {_WORD}\W*$"
-    rf"|{_OPENING}how many (?:letters? )?{_QUOTE}(?P<letters>[a-z]){_QUOTE}(?:s|'s|’s)? (?:are (?:there )?)?in "
+    rf"|{_OPENING}how many (?:letters? )?{_QUOTE}(?P<letters>[a-z]){_QUOTE}(?:s|'s|’s)? (?:are"
+    rf" (?:there )?)?in "
     rf"(?:the )?(?:word )?{_QUOTE}(?P<within>[^\W\d_]{{2,}}){_QUOTE}\W*$",
     re.IGNORECASE,
 )
 _END = re.compile(
-    rf"{_OPENING}(?:what(?:'s|’s| is)|which is) the (?P<end>first|last) letter (?:of|in) {_WORD}\W*$"
-    rf"|{_OPENING}(?:what|which) letter does (?:the )?(?:word |name )?{_QUOTE}(?P<whose>[^\W\d_]{{2,}}){_QUOTE}"
+    rf"{_OPENING}(?:what(?:'s|’s| is)|which is) the (?P<end>first|last) letter (?:of|in)"
+    rf" {_WORD}\W*$"
+    rf"|{_OPENING}(?:what|which) letter does (?:the )?(?:word |name"
+    rf" )?{_QUOTE}(?P<whose>[^\W\d_]{{2,}}){_QUOTE}"
     r" (?P<verb>start|begin|end) with\W*$",
     re.IGNORECASE,
 )
@@ -41,7 +46,9 @@ _NEXT = re.compile(
     rf" (?:the )?(?:letter )?{_QUOTE}(?P<letter>[a-z]){_QUOTE}(?: in the alphabet)?\W*$",
     re.IGNORECASE,
 )
-_NO_WORDS: Final = frozenset({"it", "that", "this", "them", "word", "name", "alphabet", "my", "the"})
+_NO_WORDS: Final = frozenset(
+    {"it", "that", "this", "them", "word", "name", "alphabet", "my", "the"}
+)
 
 
 def letters_result(text: str) -> str:

@@ -75,7 +75,8 @@ _KINDS: Final = (
     rf" {_DOES} (?:you (?:open|close|start|finish|serve)|{_THING}|(?:the )?next\b|my {_RECORD}"
     r"|lunch|dinner|breakfast|(?:i|we) (?:be seen|go home|leave|visit|see|come|eat|pick|collect))",
     rf"{_DOES} {_THING}\b(?! (?:an?|in general)\b).*",
-    r"are (?:the|any) (?:shops|stores|banks|museums|offices|pharmacies|restaurants) (?:still )?open\b",
+    r"are (?:the|any) (?:shops|stores|banks|museums|offices|pharmacies|restaurants) (?:still"
+    r" )?open\b",
     r"what(?:'s| is) (?:on|in) my (?:calendar|diary|schedule|agenda|inbox|list|to-do list)",
     r"what(?:'s| is) the (?:latest|current|newest) (?:news|score|stock|price|exchange rate)",
     r"what(?:'s| is) the (?:stock|share) price\b",
@@ -132,13 +133,15 @@ _GENERAL = re.compile(
     r"|\bof (?!the\b|your\b|my\b|our\b|this\b|that\b|his\b|her\b|doctor\b|dr\b"
     r"|gold|silver|oil|petrol|gas\b)"
     r"|\b(?:does|do|to|of) an? (?!visit|ticket|taxi|room|bed|meal|copy|coffee|appointment|seat)"
-    r"|\bnext (?:leap year|(?:full |new )?moon|eclipse|olympi\w+|world cup|election|christmas|easter"
+    r"|\bnext (?:leap year|(?:full |new )?moon|eclipse|olympi\w+|world cup|election|christmas"
+    r"|easter"
     r"|century|comet)|\bthan\b|\b(?:invented|discovered)\b|\bsmoke with\b"
     r"|\bin (?:the )?(?:world|film|movie|story|book|song|history)\b"
 )
 # What changes by the day is not known, wherever it is.
 _CHANGES = re.compile(
-    r"\b(?:the next (?:bus|train|flight|ferry|tram|plane|boat)|(?:latest|current) \w+|(?:stock|share)"
+    r"\b(?:the next (?:bus|train|flight|ferry|tram|plane|boat)|(?:latest|current) \w+|(?:stock"
+    r"|share)"
     r" price)\b",
     re.IGNORECASE,
 )

@@ -30,10 +30,14 @@ _ENDING: Final = (
 )
 _HUMAN: Final = r"(?:human|person|man|woman|girl|boy|real|alive|human being|living)"
 _MACHINE: Final = (
-    r"(?:robot|machine|computer(?: program)?|program|bot|chatbot|a\.?i\.?|artificial(?: intelligence)?"
+    r"(?:robot|machine|computer(?: program)?|program|bot|chatbot|a\.?i\.?|artificial(?:"
+    r" intelligence)?"
     r"|recording|automatic|automated|software)"
 )
-_A: Final = r"(?:(?:really|actually|just|only|still|even|even a|an?|the) )*(?:(?:real|live|living|actual|true|normal) )?"
+_A: Final = (
+    r"(?:(?:really|actually|just|only|still|even|even a|an?|the) )*(?:(?:real|live|living|actual"
+    r"|true|normal) )?"
+)
 _TALK: Final = r"(?:talking|speaking|chatting)(?: here)? (?:to|with)"
 _TO_HUMAN: Final = (
     rf"are you {_A}{_HUMAN}(?: (?:person|human|being))*",
@@ -52,9 +56,7 @@ _TO_SEE: Final = (
     r"are you (?:looking at|watching) (?:me|us)",
     r"do you know what i look like",
 )
-_FOR_LOOKS: Final = (
-    r"what (?:do i look like|am i wearing)",
-)
+_FOR_LOOKS: Final = (r"what (?:do i look like|am i wearing)",)
 _LATER: Final = (
     r"(?:tomorrow|next time|next week|later|after (?:this|the) call|when i call (?:again|back|next"
     r" time)|the next time(?: i call)?|if i call (?:again|back)(?: tomorrow| later)?|forever|always"
@@ -62,7 +64,8 @@ _LATER: Final = (
 )
 _TO_REMEMBER: Final = (
     rf"(?:will|can|do|would) you (?:still |always )?(?:remember|recogni[sz]e|know) (?:me|us|this"
-    rf"|that|it|my \w+|who i am|what i (?:said|told you)|our (?:call|conversation|talk)|this (?:call"
+    rf"|that|it|my \w+|who i am|what i (?:said|told you)|our (?:call|conversation|talk)|this"
+    rf" (?:call"
     rf"|conversation))(?: still)? {_LATER}",
     r"will you (?:remember|forget) (?:me|us|my \w+|this (?:call|conversation)|our \w+)",
     r"do you remember (?:me|us|our last (?:call|conversation|talk)|my last call|what i (?:said|told"

@@ -36,9 +36,7 @@ _IN_WORDS = (
     rf"(?:(?:{_BELOW_THOUSAND}|a) (?:thousand|million)(?:,? (?:and )?{_BELOW_THOUSAND}\b)?"
     rf"|{_BELOW_THOUSAND})(?: point(?: (?:{'|'.join(_ONES[:10])}))+)?"
 )
-NUMBER: Final = (
-    rf"\b(?:{_IN_WORDS})\b|(?<![\w.,/:-])\d+(?:,\d{{3}})*(?:\.\d+)?(?![\w/:])"
-)
+NUMBER: Final = rf"\b(?:{_IN_WORDS})\b|(?<![\w.,/:-])\d+(?:,\d{{3}})*(?:\.\d+)?(?![\w/:])"
 _NUMBER = re.compile(NUMBER)
 
 _OPENING = re.compile(

@@ -22,7 +22,8 @@ _NO_UNIT: Final = "plus|minus|times|multiplied|divided|percent|of|is|equals|make
 _UNITS: Final = rf"(?: (?!(?:{_NO_UNIT})\b|{NUMBER})[a-z]+){{0,2}}"
 _TERM: Final = rf"[$£€]?(?:{NUMBER}){_UNITS}"
 _STATED = re.compile(
-    rf"(?P<sum>{_TERM}(?: {_SIGN} {_TERM})+|(?:{NUMBER})(?: percent|%) of [$£€]?(?:{NUMBER}){_UNITS}"
+    rf"(?P<sum>{_TERM}(?: {_SIGN} {_TERM})+|(?:{NUMBER})(?: percent|%) of"
+    rf" [$£€]?(?:{NUMBER}){_UNITS}"
     rf"|half of (?:{NUMBER}){_UNITS})(?:, (?:which|that))? (?:is|equals|makes|gives|=)$"
 )
 # "five five five minus two" are digits of a number, "half past five minus two" is a time.

@@ -13,7 +13,6 @@ result here. If they have two amounts and ask for another one, the model is aske
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -55,8 +54,13 @@ _HAS: Final = (
     r"\b(?:has|have|had|there (?:are|were|is|was)|bakes?|baked|made|owns?|owned|picked|collected"
     r"|bought|carries|carried|starts? with|started with|begins? with|holds?|got|caught|planted)\b"
 )
-_FALLS: Final = r"\b(?:f[ae]lls?|fallen|dropp?e?d?s?|sank|sinks?|goes down|went down|decrease[sd]?|cools?|cooled)(?: down)?"
-_RISES: Final = r"\b(?:rises?|rose|risen|goes up|went up|increase[sd]?|climb(?:s|ed)?|warm(?:s|ed)?)(?: up)?"
+_FALLS: Final = (
+    r"\b(?:f[ae]lls?|fallen|dropp?e?d?s?|sank|sinks?|goes down|went down|decrease[sd]?|cools?"
+    r"|cooled)(?: down)?"
+)
+_RISES: Final = (
+    r"\b(?:rises?|rose|risen|goes up|went up|increase[sd]?|climb(?:s|ed)?|warm(?:s|ed)?)(?: up)?"
+)
 _EACH: Final = r"\b(?:each|per|every|apiece|times)\b"
 _REST: Final = (
     r"how (?:much|many)\b.*\b(?:left|remain|remains|remaining|still|over|are there|(?:do|does) (?:i"
@@ -67,8 +71,14 @@ _PERIODS: Final = {
     ("day", "week"): 7, ("hour", "day"): 24, ("month", "year"): 12, ("week", "year"): 52,
     ("minute", "hour"): 60, ("second", "minute"): 60,
 }  # fmt: skip
-_UNIT_OF_RATE: Final = r"(?:hour|day|week|month|year|minute|second|night|lesson|visit|kilometer|kilometre|mile|kilo|kilogram|liter|litre|person|meter|metre)"
-_COSTS: Final = r"(?:costs?|is|holds?|contains?|has|weighs?|needs?|takes?|lays?|eats?|drinks?|uses?|seats?|carries)"
+_UNIT_OF_RATE: Final = (
+    r"(?:hour|day|week|month|year|minute|second|night|lesson|visit|kilometer|kilometre|mile|kilo"
+    r"|kilogram|liter|litre|person|meter|metre)"
+)
+_COSTS: Final = (
+    r"(?:costs?|is|holds?|contains?|has|weighs?|needs?|takes?|lays?|eats?|drinks?|uses?|seats?"
+    r"|carries)"
+)
 
 
 def story_result(text: str) -> str:
@@ -279,7 +289,10 @@ def _total(story: str, question: str, n: _Amounts) -> Fraction | None:
 
 def _difference(story: str, question: str, n: _Amounts) -> Fraction | None:
     """I am # and my brother is #. How much older is he?"""
-    asks = r"how (?:much|many(?: \w+)?) (?:more|fewer|less|older|younger|taller|longer|heavier|colder|warmer|smaller|farther|higher)\b"
+    asks = (
+        r"how (?:much|many(?: \w+)?) (?:more|fewer|less|older|younger|taller|longer|heavier"
+        r"|colder|warmer|smaller|farther|higher)\b"
+    )
     if len(n) != 2 or not re.search(asks, question) or question.count("#"):
         return None
     return None if re.search(_EACH, story) else abs(n[0] - n[1])

@@ -21,7 +21,8 @@ DECIDING_WORDS: Final = 4
 _ASKS_FOR_OWN_FACT = re.compile(
     r"^\W*(?:(?:and|so|but|okay|ok|now|please|then|well)\b\W*)*"
     r"(?:(?:can you |could you )?(?:tell me|do you (?:know|remember)|remind me)\W+)?"
-    r"(?:(?:in|on|at|for|from|with|to) )?(?:what|where|who|whom|when|which|how (?:old|many|much|long))\b"
+    r"(?:(?:in|on|at|for|from|with|to) )?(?:what|where|who|whom|when|which|how (?:old|many|much"
+    r"|long))\b"
     r".*\b(?:(?:do|did|am|was|have|had|are|were) (?:i|we)|(?:i|we) (?:\w+)|my|our)\b",
     re.IGNORECASE,
 )

@@ -11,7 +11,9 @@ _NAME: Final = r"(?P<name>(?-i:[A-Z])[^\W\d_]+(?: (?-i:[A-Z])[^\W\d_]+)*)"
 _TELLS: Final = (
     re.compile(rf"\bmy (?:full )?name(?:'s| is) {_NAME}", re.IGNORECASE),
     re.compile(rf"\b(?:call me|i(?:'m| am) called|this is) {_NAME}", re.IGNORECASE),
-    re.compile(rf"(?:^|[.!,] )(?:hi,? |hello,? )?i(?:'m| am) {_NAME}(?=[.,!]|$| and\b)", re.IGNORECASE),
+    re.compile(
+        rf"(?:^|[.!,] )(?:hi,? |hello,? )?i(?:'m| am) {_NAME}(?=[.,!]|$| and\b)", re.IGNORECASE
+    ),
 )
 
 

@@ -72,7 +72,8 @@ _OPENING: Final = (
 _FORMS: Final = tuple(
     re.compile(rf"{_OPENING}{pattern}(?:,? please)?")
     for pattern in (
-        rf"how many (?P<to>{_UNIT}) (?:(?:are|is|do) )?(?:there |you )?(?:have )?(?:in|make(?: up)?|are|is)?"
+        rf"how many (?P<to>{_UNIT}) (?:(?:are|is|do) )?(?:there |you )?(?:have )?(?:in|make(?:"
+        rf" up)?|are|is)?"
         rf" ?{_AMOUNT} (?P<from>{_UNIT})(?: have)?",
         rf"(?:what(?:'s| is| are)|how (?:much|many) (?:is|are))? ?{_AMOUNT} (?P<from>{_UNIT})"
         rf" (?:in|to|into) (?P<to>{_UNIT})",
