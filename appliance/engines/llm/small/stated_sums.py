@@ -26,6 +26,8 @@ _STATED = re.compile(
     rf" [$£€]?(?:{NUMBER}){_UNITS}"
     rf"|half of (?:{NUMBER}){_UNITS})(?:, (?:which|that))? (?:is|equals|makes|gives|=)$"
 )
+_ENDS_IN_VERB = re.compile(r"(?:is|equals|makes|gives|=)$", re.IGNORECASE)  # asked at each token
+_MOST_CHARS: Final = 200
 # "five five five minus two" are digits of a number, "half past five minus two" is a time.
 _GOES_ON = re.compile(rf"(?:(?:{NUMBER})|\b(?:past|quarter|half|to))\W*$")
 _AFTER_NUMBER = re.compile(rf"(?P<number>{NUMBER}){_UNITS}")
@@ -33,7 +35,9 @@ _AFTER_NUMBER = re.compile(rf"(?P<number>{NUMBER}){_UNITS}")
 
 def result_of_stated_sum(said: str) -> str:
     """Return the result of the sum with whose "is" a reply ends so far; '' if it ends otherwise."""
-    sentence = re.split(r"(?<=[.!?:;])\s", said)[-1].casefold()
+    if not _ENDS_IN_VERB.search(said):
+        return ""
+    sentence = re.split(r"(?<=[.!?:;])\s", said[-_MOST_CHARS:])[-1].casefold()
     sentence = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", sentence)
     match = _STATED.search(sentence)
     if match is None or _GOES_ON.search(sentence[: match.start()]):
