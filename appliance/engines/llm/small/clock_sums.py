@@ -13,6 +13,7 @@ from typing import Final
 
 from appliance.engines.llm.small.spoken_sums import NUMBER, number_value
 
+_MOST_CHARS: Final = 300
 _HALF_DAY: Final = 720  # minutes
 _HOURS_TEXT: Final = "one two three four five six seven eight nine ten eleven twelve"
 _HOURS: Final = tuple(_HOURS_TEXT.split())
@@ -49,6 +50,8 @@ def clock_result(text: str) -> str:
     """Return the time or the hours that `text` asks for; '' if it asks for something else."""
     told = text.casefold().replace("’", "'").strip()
     told = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", told)
+    if len(told) > _MOST_CHARS:
+        return ""
     if _ASKS_HOW_LONG.search(told):
         return _duration(told)
     return _end(told) if _ASKS_WHEN.search(told) else ""

@@ -22,6 +22,8 @@ from appliance.engines.llm.small.spoken_sums import NUMBER, number_value, writte
 
 SAY_SUM: Final = "Say the sum with its result."
 
+_MOST_CHARS: Final = 300  # longer stories have more amounts, and would take long to match
+
 _AMOUNT = re.compile(
     rf"(?:{NUMBER})|\b(?:twice|double|half|(?:a|an|per|each|every) (?:day|week|month|year|hour)"
     r"|dozen|in a (?:day|week|month|year)|once|a third|a quarter)\b"
@@ -35,7 +37,8 @@ _ASKS = re.compile(
 )
 # Nobody counts with these numbers, and times of the day have another arithmetic.
 _OTHER_NUMBERS = re.compile(
-    r"\b(?:numbers?|code|pin|room|extension|floor|chapter|page|step|one of|o'clock|(?:half|quarter"
+    r"\b(?:numbers?|code|pin|one of|o'clock"
+    rf"|(?:room|extension|floor|chapter|page|step|gate|line|bus) (?:{NUMBER})|(?:half|quarter"
     rf"|minutes|\w+teen|ten|twenty|five) (?:past|to) \w+|(?:{NUMBER}) ?[ap]\.?m)\b"
 )
 
@@ -45,6 +48,10 @@ _LOSES: Final = (
     r"|drinks?|drank|takes?|took|removed?|flew|fly away|flies away|died?|run away|ran away|pays?"
     r"|paid|cut off|throws?|threw|cancel(?:l?ed)?|donated?|lent|returned|was stolen|were stolen)"
 )
+_GONE: Final = (
+    r"(?:taken|occupied|reserved|full|gone|missing|watched|read|done|finished|walked|driven|drove"
+    r"|cut off)"
+)
 _GAINS: Final = (
     r"(?:f(?:i|ou)nds?|receives?|received|adds?|added|w[io]ns?|joins?|joined|comes?|came|arrives?"
     r"|arrived|gets? on|got on|gets? in|got in|gets? (?:another )?#|got (?:another )?#"
@@ -52,10 +59,12 @@ _GAINS: Final = (
 )
 _HAS: Final = (
     r"\b(?:has|have|had|there (?:are|were|is|was)|bakes?|baked|made|owns?|owned|picked|collected"
-    r"|bought|carries|carried|starts? with|started with|begins? with|holds?|got|caught|planted)\b"
+    r"|bought|carries|carried|starts? with|started with|begins? with|holds?|got|caught|planted"
+    r"|earns?|earned)\b"
 )
 _FALLS: Final = (
-    r"\b(?:f[ae]lls?|fallen|dropp?e?d?s?|sank|sinks?|goes down|went down|decrease[sd]?|cools?"
+    r"\b(?:f[ae]lls?|fallen|dropp?e?d?s?|sank|sinks?|goes down|went down|decrease[sd]?|cuts? off"
+    r"|shortened|los[et]s?|lost|cools?"
     r"|cooled)(?: down)?"
 )
 _RISES: Final = (
@@ -63,12 +72,14 @@ _RISES: Final = (
 )
 _EACH: Final = r"\b(?:each|per|every|apiece|times)\b"
 _REST: Final = (
-    r"how (?:much|many)\b.*\b(?:left|remain|remains|remaining|still|over|are there|(?:do|does) (?:i"
+    r"how (?:much|many)\b.*\b(?:left|remain|remains|remaining|still|over|free|empty|available"
+    r"|stay|stayed|are there|(?:do|does) (?:i"
     r"|he|she|we|they|\w+) (?:now )?have|(?:are|is) (?:now|on|in)\b)"
 )
 _TOGETHER: Final = r"how (?:much|many)\b.*\b(?:altogether|in total|in all|together|all told)\b"
 _PERIODS: Final = {
-    ("day", "week"): 7, ("hour", "day"): 24, ("month", "year"): 12, ("week", "year"): 52,
+    ("day", "week"): 7, ("hour", "day"): 24, ("month", "year"): 12, ("night", "week"): 7,
+    ("week", "year"): 52,
     ("minute", "hour"): 60, ("second", "minute"): 60,
 }  # fmt: skip
 _UNIT_OF_RATE: Final = (
@@ -90,8 +101,10 @@ def story_result(text: str) -> str:
         return "#"
 
     told = _plain(text)
-    if not told.endswith("?") or _OTHER_NUMBERS.search(told):
+    if not told.endswith("?") or len(told) > _MOST_CHARS or _OTHER_NUMBERS.search(told):
         return ""
+    told = re.sub(r"\b(each|every|which|this|that|no|any|the) one\b", r"\1", told)
+    told = re.sub(r"\bone (?=\w+ (?:has|costs?|holds|contains|weighs|needs|takes) )", "a ", told)
     told = re.sub(r"\bin one (hour|day|week|minute|month|year)\b", r"an \1", told)
     told = re.sub(r"[$£€] ?(?=\d)", "", told)
     told = _NUMBER.sub(keep, told)
@@ -111,7 +124,7 @@ def story_result(text: str) -> str:
 def asks_for_story_sum(text: str) -> bool:
     """Return whether a text tells two amounts or more and asks for another one."""
     asked = _plain(text)
-    if not _ASKS.search(asked) or _OTHER_NUMBERS.search(asked):
+    if len(asked) > _MOST_CHARS or not _ASKS.search(asked) or _OTHER_NUMBERS.search(asked):
         return False
     return len(_AMOUNT.findall(asked)) >= 2 and bool(_NUMBER.search(asked))
 
@@ -130,9 +143,10 @@ def _rest(story: str, question: str, n: _Amounts) -> Fraction | None:
     if len(n) != 2 or story.count("#") != 2 or not re.search(_REST, question):
         return None
     first, second = story.split("#")[:2]
-    is_asked = bool(re.search(_HAS, first)) and not re.search(_EACH, story)
+    has = rf"{_HAS}|^\W*$" + (r"|\b(?:is|lasts)\b" if "left" in question else "")
+    is_asked = bool(re.search(has, first)) and not re.search(_EACH, story)
     after = second + story.split("#")[2]
-    loses = bool(re.search(rf"\b{_LOSES}\b", after)) or "cost" in after
+    loses = bool(re.search(rf"\b(?:{_LOSES}|{_GONE})\b", after)) or "cost" in after
     if re.search(r"\bdoesn't|\bdon't|\bnot\b|\bhalf\b|percent", story) or not is_asked:
         return None
     gains = bool(re.search(rf"\b{_GAINS}\b|\bmore\b", f"{second}#{story.split('#')[2]}"))
@@ -151,7 +165,19 @@ def _change(story: str, question: str, n: _Amounts) -> Fraction | None:
 
 def _price(story: str, question: str, n: _Amounts) -> Fraction | None:
     """A ticket costs #. How much are # tickets?"""
-    if len(n) != 2 or story.count("#") != 1 or question.count("#") != 1:
+    if len(n) != 2 or re.search(r"\b(?:left|remain|change|back|percent|than)\b", question):
+        return None
+    if re.search(
+        r"# [a-z]+(?: [a-z]+)? (?:at|for) # [a-z]+ (?:each|apiece|per piece|a piece)", story
+    ):
+        return n[0] * n[1]
+    of_each = (
+        r"# [^#]*\b(?:each|every) [a-z ]*\b(?:has|have|costs?|holds|contains|gets|needs|eats"
+        r"|lays) #"
+    )
+    if re.search(of_each, story) and not re.search(rf"\b{_LOSES}\b", story):
+        return n[0] * n[1]
+    if story.count("#") != 1 or question.count("#") != 1:
         return None
     is_one = re.search(rf"\b(?:an?|one|each|every|the) [\w ]*\b{_COSTS} #", story) or re.search(
         rf"#[\w ]*\b(?:each|apiece|an?|per) ?{_UNIT_OF_RATE}?\b|\b(?:boxes|packs|bags) of #", story
@@ -161,6 +187,15 @@ def _price(story: str, question: str, n: _Amounts) -> Fraction | None:
     )
     is_rest = re.search(r"\b(?:left|remain|percent|older|younger|than)\b", f"{story} {question}")
     return n[0] * n[1] if is_one and asks and not is_rest else None
+
+
+def _rest_after_price(story: str, question: str, n: _Amounts) -> Fraction | None:
+    """I have # dollars and a book costs #. How much is left if I buy # books?"""
+    is_story = re.search(r"\b(?:have|had|has) #[^#]*\b(?:costs?|is) #", story)
+    is_asked = re.search(
+        r"\bleft\b.*\bb(?:uy|uys|ought) #|\bb(?:uy|uys|ought) #.*\bleft\b", question
+    )
+    return n[0] - n[1] * n[2] if len(n) == 3 and is_story and is_asked else None
 
 
 def _rate(story: str, question: str, n: _Amounts) -> Fraction | None:
@@ -176,8 +211,8 @@ def _rate(story: str, question: str, n: _Amounts) -> Fraction | None:
         asked = re.search(r"\b(?:in|per|for|every|each) ?(?:an?|one)? (\w+)", question)
         many = _PERIODS.get((unit, asked[1])) if asked else None
         return None if many is None else n[0] * many
-    following = whole[rate.end() :]
-    if len(n) == 2 and re.search(rf"# {unit}s\b", following):
+    others = f"{whole[: rate.start()]} {whole[rate.end() :]}"
+    if len(n) == 2 and re.search(rf"# {unit}s\b", others):
         return n[0] * n[1]
     return None
 
@@ -201,10 +236,11 @@ def _times(story: str, question: str, n: _Amounts) -> Fraction | None:
 def _share(story: str, question: str, n: _Amounts) -> Fraction | None:
     """We share # biscuits among # children. How many does each get?"""
     shares = re.search(
-        r"\b(?:shares?|shared|sharing|splits?|divides?|divided|distributed?|cuts? .* into"
+        r"\b(?:shares?|shared|sharing|splits?|divides?|divided|distributed?|cuts? .* into|bill"
+        r" (?:is|was|comes to)"
         r"|pa(?:y|id) .* together)\b", story
     )  # fmt: skip
-    each = re.search(r"\b(?:each|every|per|one)\b", question)
+    each = re.search(r"\b(?:each|every|per|one)\b", question) and not re.search(r"\bwith #", story)
     if len(n) != 2 or not shares or not each or story.count("#") != 2 or min(n) <= 0:
         return None
     return max(n) / min(n)
@@ -220,6 +256,9 @@ _AGE = re.compile(rf"{_WHO.format('who')} (?:is|am|are|was) #(?! years? (?:older
 
 def _age(story: str, question: str, n: _Amounts) -> Fraction | None:
     """Tom is # and his sister is # years younger. How old is his sister?"""
+    later = re.match(r"how old (?:will|was|were) .*(?:\bin # years|# years ago)", question)
+    if later and len(n) == 2 and re.search(r"\b(?:is|am|are) #", story):
+        return n[0] + n[1] if "in #" in question else n[0] - n[1]
     older, age = _OLDER.search(story), _AGE.search(story)
     if len(n) != 2 or older is None or age is None or not re.match(r"how old\b", question):
         return None
@@ -262,10 +301,10 @@ def _percent(story: str, question: str, n: _Amounts) -> Fraction | None:
 def _multiple(story: str, question: str, n: _Amounts) -> Fraction | None:
     """Anna has twice as many books as Ben. Ben has #. How many does Anna have?"""
     match = re.search(
-        r"(?P<who>\w+) \w+ (?P<times>twice|# times|half) as (?:many|much) (?:\w+ )?as "
+        r"(?P<who>\w+) \w+ (?P<times>twice|# times|half) as \w+ (?:\w+ )?as "
         r"(?:my |his |her )?(?P<than>\w+)", story
     )  # fmt: skip
-    if match is None or match["who"] not in question.split():
+    if match is None or match["who"] not in re.findall(r"\w+", question):
         return None
     many = {"twice": Fraction(2), "half": Fraction(1, 2)}.get(match["times"])
     factor = n[story[: match.start("times")].count("#")] if many is None else many
@@ -287,6 +326,27 @@ def _total(story: str, question: str, n: _Amounts) -> Fraction | None:
     return Fraction(sum(n))
 
 
+_SPENDS: Final = (
+    re.compile(r"\b(?:bought|buys?|paid|pays?|spent|spends?)\b"),
+    re.compile(r"\b(?:saved?|saves)\b"),
+    re.compile(r"\b(?:earn(?:ed|s)?)\b"),
+)
+
+
+def _spent(story: str, question: str, n: _Amounts) -> Fraction | None:
+    """I bought a coat for # and shoes for #. How much did I spend?"""
+    if len(n) != 2 or not re.search(r"[a-z][^#]*#[^#]*\band\b[^#]*#", story):
+        return None
+    if re.search(
+        rf"{_EACH}|\ban? {_UNIT_OF_RATE}\b|\bat #|percent|twice|half|back|\b(?:had|have|left)\b",
+        story,
+    ):
+        return None
+    told, asked = ([bool(verb.search(text)) for verb in _SPENDS] for text in (story, question))
+    is_same = told == asked and sum(told) == 1 and not question.count("#")
+    return n[0] + n[1] if is_same and re.search(r"how much\b", question) else None
+
+
 def _difference(story: str, question: str, n: _Amounts) -> Fraction | None:
     """I am # and my brother is #. How much older is he?"""
     asks = (
@@ -299,6 +359,18 @@ def _difference(story: str, question: str, n: _Amounts) -> Fraction | None:
 
 
 _KINDS: Final[tuple[_Kind, ...]] = (
-    _rest, _change, _price, _rate, _times, _share, _age, _level, _percent, _multiple, _total,
+    _rest,
+    _rest_after_price,
+    _change,
+    _price,
+    _rate,
+    _times,
+    _share,
+    _age,
+    _level,
+    _percent,
+    _multiple,
+    _total,
+    _spent,
     _difference,
-)  # fmt: skip
+)
