@@ -9,6 +9,12 @@ sentence of the call. Asked to spell a word, they repeat it. Both are known, so 
 So are the corrected number of `corrected_numbers.py`, the results of `spoken_sums.py`, and the
 limits of `impossible_requests.py` and `local_facts.py`.
 
+A note does not always help: a small model may still answer a request for letters with the word. So
+some replies begin with a known text, which the model goes on from, or are known as a whole:
+
+    Spell the word cat. -> C-A-T.
+    Call my mother. -> I am sorry, I cannot| make calls.
+
 The quotation follows the question, so that the beginning of the prompt stays the same, and so does
 the model's cache of it. The questions are English, as `llm.language`.
 """
@@ -134,7 +140,7 @@ def find_hints(
         if hint == Hint() and (known := result or _worked_out(turn.text)):
             hint = Hint(f"The result is {known}.")
         if hint == Hint() and asks_for_story_sum(turn.text):
-            hint = Hint(SAY_SUM)
+            hint = Hint(SAY_SUM, "The sum is")
         if hint == Hint():
             hint = _limit(turn.text, told, may_act, may_know)
         told.append(turn.text)

@@ -29,7 +29,8 @@ from appliance.engines.llm.small.recognition import (
 )
 from appliance.engines.llm.small.reply import ReplySplitter
 from appliance.engines.llm.small.sampling import lower_scores, sample_token
-from appliance.engines.llm.small.stated_sums import result_of_stated_sum
+from appliance.engines.llm.small.stated_sums import missing_result, result_of_stated_sum
+from appliance.engines.llm.small.story_sums import SAY_SUM
 from appliance.engines.llm.small.tools import parse_call
 from appliance.errors import BadRequest
 from appliance.link.engine import (
@@ -260,11 +261,14 @@ class SmallSession:
             is_end = llm.model.is_control(token)
             if not is_end:
                 tokens.append(token)
-            piece = parser.finish() if is_end else parser.feed(llm.model.piece(token))
-            if not is_end and (result := result_of_stated_sum(parser.text)):
-                for token in llm.model.tokenize(f" {result}"):
-                    tokens.append(token)
-                    piece += parser.feed(llm.model.piece(token))
+            piece = "" if is_end else parser.feed(llm.model.piece(token))
+            if is_end:
+                if hint.note == SAY_SUM and (result := missing_result(parser.text)):
+                    piece = parser.feed(f" That is {result}.".encode())
+                piece += parser.finish()
+            elif result := result_of_stated_sum(parser.text):
+                tokens += llm.model.tokenize(f" {result}")
+                piece += parser.feed(f" {result}".encode())
             if parser.copied:
                 if avoided:
                     avoided, guard = (), CopyGuard((), "")  # neither is better: the first one

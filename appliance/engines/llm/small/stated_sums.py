@@ -44,3 +44,8 @@ def result_of_stated_sum(said: str) -> str:
         return ""
     plain = re.sub(r"[$£€]", "", match["sum"])
     return sum_result(_AFTER_NUMBER.sub(r"\g<number>", plain))
+
+
+def missing_result(said: str) -> str:
+    """Return the result of the sum that a complete reply has said last; '' if it has said it."""
+    return result_of_stated_sum(f"{said.rstrip(' .')} is")

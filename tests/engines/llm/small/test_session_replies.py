@@ -317,16 +317,26 @@ async def test_known_reply_is_given_without_the_model(
     assert model.prompts == []
 
 
+STORY = ChatMessage("user", "I have 3 boxes with 14 pens and lose 5. How many pens do I have?")
+
+
 async def test_stated_sum_has_its_result_and_the_model_goes_on(
     session: SmallSession, model: ScriptedModel
 ) -> None:
     model.texts = [
-        "Fifty minus eighteen is twenty.",
-        "Fifty minus eighteen is 32, so 32 dollars are left.",
+        "The sum is 3 times 14 minus 5, which is 50.",
+        "The sum is 3 times 14 minus 5, which is 37, so you have 37 pens.",
     ]
-    story = "I had fifty dollars and spent eighteen. How much is left?"
-    chunks = await ask(session, ChatMessage("user", story))
-    assert spoken(chunks) == "Fifty minus eighteen is 32, so 32 dollars are left."
+    chunks = await ask(session, STORY)
+    assert spoken(chunks) == model.texts[1]
+
+
+async def test_sum_without_a_result_has_it_at_the_end(
+    session: SmallSession, model: ScriptedModel
+) -> None:
+    model.texts = ["The sum is 3 times 14 minus 5."]
+    chunks = await ask(session, STORY)
+    assert spoken(chunks) == "The sum is 3 times 14 minus 5. That is 37."
 
 
 async def test_second_copy_is_not_spoken_instead_of_the_first(

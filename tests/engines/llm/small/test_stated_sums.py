@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.engines.llm.small.stated_sums import result_of_stated_sum
+from appliance.engines.llm.small.stated_sums import missing_result, result_of_stated_sum
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,15 @@ def test_sum_has_a_result(said: str, result: str) -> None:
 )
 def test_other_text_has_none(said: str) -> None:
     assert result_of_stated_sum(said) == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "result"),
+    [
+        ("The sum is sixty minus twenty-eight.", "32"),
+        ("The sum is sixty minus twenty-eight, which is 32.", ""),
+        ("Thirty-two dollars are left.", ""),
+    ],
+)
+def test_complete_reply_without_the_result(said: str, result: str) -> None:
+    assert missing_result(said) == result
