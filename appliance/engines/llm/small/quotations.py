@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from appliance.engines.llm.small.clock_sums import clock_result
+from appliance.engines.llm.small.corrected_facts import CONFIRMED, corrects_own_fact
 from appliance.engines.llm.small.corrected_numbers import (
     asks_for_number,
     asks_to_read_back,
@@ -141,6 +142,8 @@ def find_hints(
             hint = Hint(f"The result is {known}.")
         if hint == Hint() and asks_for_story_sum(turn.text):
             hint = Hint(SAY_SUM, "The sum is")
+        if hint == Hint() and told and corrects_own_fact(turn.text):
+            hint = Hint(beginning=CONFIRMED)
         if hint == Hint():
             hint = _limit(turn.text, told, may_act, may_know)
         told.append(turn.text)
