@@ -132,6 +132,22 @@ _OTHER_ACTION = re.compile(
     re.IGNORECASE,
 )
 _ASKS_WHETHER_DONE = re.compile(r"^\W*(?:and |so )?(?:have|did) you\b", re.IGNORECASE)
+# "Is it on its way?" is known only because the request before was refused.
+_ABOUT_REFUSED = re.compile(
+    r"^\W*(?:(?:and|so|then|okay|great|good|thanks|thank you)\b\W*)*"
+    r"(?:(?:is|are|has|have|was|did|does|will) (?:it|that|he|she|they|the \w+|my"
+    r" \w+)\b[^?]*\b(?:done"
+    r"|sent|booked|ordered|off|on|coming|ready|told|called|arrived?|arrives|confirmed|reserved|set"
+    r"|cancell?ed|paid|open|closed|locked|now|already|yet|answer(?:ed)?|here|get it|got it|know)"
+    r"|(?:it|that|the \w+|my \w+) (?:is|has been) (?:done|sent|booked|ordered|off|on|coming|set"
+    r"|paid"
+    r"|reserved|cancell?ed|locked|confirmed)"
+    r"|(?:when|what time|how (?:long|soon)) (?:will|does|is|do|did) (?:it|he|she|they|the \w+|my"
+    r" \w+)\b"
+    r"[^?]*\b(?:arrive|come|be (?:here|there|ready|delivered|done)|coming|get here|take|call|answer"
+    r"|go|start))\b[^.]*\?\W*$",
+    re.IGNORECASE,
+)
 _NOW = (
     r"(?:outside|outdoors|today|tonight|tomorrow|now|at the moment|this (?:morning|evening)"
     r"|(?:on|next) (?:mon|tues|wednes|thurs|fri|satur|sun)day)"
@@ -176,3 +192,8 @@ def refusal_of(text: str, limit: str) -> str:
     if limit == NO_WEATHER:
         return "I am sorry, I do not know the weather."
     return "No, I cannot" if _ASKS_WHETHER_DONE.match(text) else "I am sorry, I cannot"
+
+
+def asks_about_refused(text: str) -> bool:
+    """Return whether a question right after a refusal takes the request as fulfilled."""
+    return bool(_ABOUT_REFUSED.search(text.strip()))

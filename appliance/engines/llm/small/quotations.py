@@ -34,7 +34,12 @@ from appliance.engines.llm.small.corrected_numbers import (
     corrected_number,
     find_number,
 )
-from appliance.engines.llm.small.impossible_requests import limit_of, refusal_of
+from appliance.engines.llm.small.impossible_requests import (
+    NO_ACTION,
+    asks_about_refused,
+    limit_of,
+    refusal_of,
+)
 from appliance.engines.llm.small.letters import letters_result
 from appliance.engines.llm.small.local_facts import NO_FACTS, asks_for_local_fact
 from appliance.engines.llm.small.own_nature import answer_about_itself
@@ -119,6 +124,7 @@ def find_hints(
     The arguments are those of `add_quotations`.
     """
     hints: list[Hint] = []
+    hints_of_caller: list[Hint] = []
     told: list[str] = []  # the caller's texts
     number = told_number = result = ""  # `told_number` is the text that told it
     for turn in dialogue:
@@ -140,12 +146,17 @@ def find_hints(
             hint = _quotation(turn.text, told)
         if hint == Hint() and (known := result or _worked_out(turn.text)):
             hint = Hint(f"The result is {known}.")
+            result = known  # which "And half of that?" continues
         if hint == Hint() and asks_for_story_sum(turn.text):
             hint = Hint(SAY_SUM, "The sum is")
         if hint == Hint() and told and corrects_own_fact(turn.text):
             hint = Hint(beginning=CONFIRMED)
         if hint == Hint():
             hint = _limit(turn.text, told, may_act, may_know)
+            was_refused = bool(hints_of_caller) and hints_of_caller[-1].note == NO_ACTION
+            if was_refused and not hint.is_whole and asks_about_refused(turn.text):
+                hint = Hint(NO_ACTION, "No, I cannot")
+        hints_of_caller.append(hint)
         told.append(turn.text)
         hints.append(hint)
     return hints

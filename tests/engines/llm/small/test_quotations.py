@@ -8,6 +8,7 @@ from appliance.engines.llm.small.local_facts import NO_FACTS
 from appliance.engines.llm.small.quotations import (
     MOST_QUOTED_WORDS,
     NO_NAME,
+    Hint,
     add_quotations,
     find_hints,
 )
@@ -137,6 +138,12 @@ def test_sum_has_its_result_and_the_next_question_continues_it() -> None:
     assert last.text == "And half of that? (The result is minus 4.)"
 
 
+def test_question_continues_a_story() -> None:
+    story = "I had fifty dollars and spent eighteen. How much is left?"
+    dialogue = [ChatMessage("user", story), ChatMessage("user", "And half of that?")]
+    assert add_quotations(dialogue)[-1].text == "And half of that? (The result is 16.)"
+
+
 def test_other_question_ends_a_sum() -> None:
     dialogue = [
         ChatMessage("user", "What is seven minus five?"),
@@ -231,3 +238,20 @@ def test_long_last_words_are_not_said_again() -> None:
 )
 def test_question_has_its_result_or_is_asked_for_the_sum(text: str, note: str) -> None:
     assert add_quotations([ChatMessage("user", text)])[0].text == f"{text} {note}"
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["Is it on its way already?", "So the taxi is booked?", "When will it be here?",
+     "Great, has it been ordered yet?"],
+)  # fmt: skip
+def test_refused_request_is_not_fulfilled_later(question: str) -> None:
+    dialogue = [ChatMessage("user", "Book me a taxi."), ChatMessage("user", question)]
+    assert find_hints(dialogue)[-1].beginning == "No, I cannot"
+    assert find_hints(dialogue[1:])[-1].beginning != "No, I cannot"
+
+
+@pytest.mark.parametrize("question", ["What is a taxi?", "Is Paris in France?", "Why not?"])
+def test_other_question_after_a_refusal_is_left_alone(question: str) -> None:
+    dialogue = [ChatMessage("user", "Book me a taxi."), ChatMessage("user", question)]
+    assert find_hints(dialogue)[-1] == Hint()
