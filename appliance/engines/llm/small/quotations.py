@@ -148,7 +148,7 @@ def find_hints(
             hint = Hint(f"The result is {known}.")
             result = known  # which "And half of that?" continues
         if hint == Hint() and asks_for_story_sum(turn.text):
-            hint = Hint(SAY_SUM, "The sum is")
+            hint = Hint(SAY_SUM, "The calculation is")
         if hint == Hint() and told and corrects_own_fact(turn.text):
             hint = Hint(beginning=CONFIRMED)
         if hint == Hint():

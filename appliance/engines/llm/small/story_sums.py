@@ -20,7 +20,7 @@ from typing import Final
 
 from appliance.engines.llm.small.spoken_sums import NUMBER, number_value, written
 
-SAY_SUM: Final = "Say the sum with its result."
+SAY_SUM: Final = "Say the calculation with its result."
 
 _MOST_CHARS: Final = 300  # longer stories have more amounts, and would take long to match
 
@@ -58,7 +58,8 @@ _GAINS: Final = (
     r"|b(?:uys?|ought) (?:another )?# more|earns?|earned|save[sd]? (?:another )?#|another|more)"
 )
 _HAS: Final = (
-    r"\b(?:has|have|had|there (?:are|were|is|was)|bakes?|baked|made|owns?|owned|picked|collected"
+    r"\b(?:has|have|had|there (?:are|were|is|was)|bakes?|baked|makes?|made|owns?|owned|picked"
+    r"|collected"
     r"|bought|carries|carried|starts? with|started with|begins? with|holds?|got|caught|planted"
     r"|earns?|earned)\b"
 )
@@ -201,7 +202,8 @@ def _rest_after_price(story: str, question: str, n: _Amounts) -> Fraction | None
 def _rate(story: str, question: str, n: _Amounts) -> Fraction | None:
     """I earn # an hour and work # hours. How much do I earn? I drink # cups a day. In a week?"""
     rate = re.search(rf"#[^#.]*\b(?:an?|per|each|every) (?P<unit>{_UNIT_OF_RATE})\b", story)
-    if rate is None or not re.search(r"how (?:much|many|far)\b", question):
+    asks = r"how (?:much|many|far)\b|what (?:do|does|did|will|is|are)\b"
+    if rate is None or not re.search(asks, question):
         return None
     whole = f"{story}. {question}"
     if re.search(r"\b(?:left|remain|percent|than|change)\b", whole):

@@ -212,7 +212,7 @@ def test_known_reply_is_whole(texts: list[str], beginning: str) -> None:
         ("When does the pharmacy open?", "I am sorry, I do not know"),
         ("What is a pharmacy?", ""),
         ("I had six eggs and ate two. How many are left?", ""),
-        ("I have 3 pens and 2 are red. How many are blue?", "The sum is"),
+        ("I have 3 pens and 2 are red. How many are blue?", "The calculation is"),
     ],
 )
 def test_model_continues_a_beginning(text: str, beginning: str) -> None:

@@ -324,8 +324,8 @@ async def test_stated_sum_has_its_result_and_the_model_goes_on(
     session: SmallSession, model: ScriptedModel
 ) -> None:
     model.texts = [
-        "The sum is 3 times 14 minus 5, which is 50.",
-        "The sum is 3 times 14 minus 5, which is 37, so you have 37 pens.",
+        "The calculation is 3 times 14 minus 5, which is 50.",
+        "The calculation is 3 times 14 minus 5, which is 37, so you have 37 pens.",
     ]
     chunks = await ask(session, STORY)
     assert spoken(chunks) == model.texts[1]
@@ -334,9 +334,9 @@ async def test_stated_sum_has_its_result_and_the_model_goes_on(
 async def test_sum_without_a_result_has_it_at_the_end(
     session: SmallSession, model: ScriptedModel
 ) -> None:
-    model.texts = ["The sum is 3 times 14 minus 5."]
+    model.texts = ["The calculation is 3 times 14 minus 5."]
     chunks = await ask(session, STORY)
-    assert spoken(chunks) == "The sum is 3 times 14 minus 5. That is 37."
+    assert spoken(chunks) == "The calculation is 3 times 14 minus 5. That is 37."
 
 
 async def test_second_copy_is_not_spoken_instead_of_the_first(

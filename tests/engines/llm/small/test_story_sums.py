@@ -73,6 +73,8 @@ def test_other_text_is_not(text: str) -> None:
         ("I earn 2,000 dollars and pay 800 in rent. How much is left?", "1,200"),
         ("I have 60 euros and a book costs 14. How much is left if I buy two?", "32"),
         ("She weighs 80 kilograms and gets two milligrams per kilogram. How much is it?", "160"),
+        ("A baker makes sixty rolls and sells 44. How many are left over?", "16"),
+        ("I pay eleven dollars a month for music. What do I pay in a year?", "132"),
         ("I am forty and my son is twelve. How much older am I?", "28"),
     ],
 )
