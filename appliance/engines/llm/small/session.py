@@ -230,6 +230,8 @@ class SmallSession:
         hint = llm.format.reply_hint(turns, self._tools)
         guard = CopyGuard((), "") if hint.beginning else CopyGuard.of(turns)
         parser = ReplySplitter(guard, self._tools)
+        # A note may have the result, and the model uses it even after wrong numbers.
+        works_out = hint.note in ("", SAY_SUM)
         avoided: Sequence[int] = ()
         forbidden = spent_tools(turns, request.tools) if request.tools else self._tools
         random = np.random.default_rng()
@@ -266,7 +268,7 @@ class SmallSession:
                 if hint.note == SAY_SUM and (result := missing_result(parser.text)):
                     piece = parser.feed(f" That is {result}.".encode())
                 piece += parser.finish()
-            elif result := result_of_stated_sum(parser.text):
+            elif works_out and (result := result_of_stated_sum(parser.text)):
                 tokens += llm.model.tokenize(f" {result}")
                 piece += parser.feed(f" {result}".encode())
             if parser.copied:

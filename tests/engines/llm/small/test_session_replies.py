@@ -331,6 +331,14 @@ async def test_stated_sum_has_its_result_and_the_model_goes_on(
     assert spoken(chunks) == model.texts[1]
 
 
+async def test_known_result_is_not_replaced_after_wrong_numbers(
+    session: SmallSession, model: ScriptedModel
+) -> None:
+    model.texts = ["Forty-one minus fifteen equals minus 8."]
+    chunks = await ask(session, ChatMessage("user", "What is seven minus fifteen?"))
+    assert spoken(chunks) == "Forty-one minus fifteen equals minus 8."
+
+
 async def test_sum_without_a_result_has_it_at_the_end(
     session: SmallSession, model: ScriptedModel
 ) -> None:
