@@ -44,7 +44,7 @@ from appliance.engines.llm.small.letters import letters_result
 from appliance.engines.llm.small.local_facts import NO_FACTS, asks_for_local_fact
 from appliance.engines.llm.small.own_nature import answer_about_itself
 from appliance.engines.llm.small.spoken_sums import sum_result
-from appliance.engines.llm.small.story_sums import SAY_SUM, asks_for_story_sum, story_result
+from appliance.engines.llm.small.story_sums import STEP_BY_STEP, asks_for_story_sum, story_result
 from appliance.engines.llm.small.told_names import told_name
 from appliance.engines.llm.small.unit_conversions import converted
 from appliance.link.engine import ChatMessage
@@ -148,7 +148,7 @@ def find_hints(
             hint = Hint(f"The result is {known}.")
             result = known  # which "And half of that?" continues
         if hint == Hint() and asks_for_story_sum(turn.text):
-            hint = Hint(SAY_SUM, "The calculation is")
+            hint = Hint(STEP_BY_STEP, "First,")
         if hint == Hint() and told and corrects_own_fact(turn.text):
             hint = Hint(beginning=CONFIRMED)
         if hint == Hint():

@@ -30,7 +30,7 @@ from appliance.engines.llm.small.recognition import (
 from appliance.engines.llm.small.reply import ReplySplitter
 from appliance.engines.llm.small.sampling import lower_scores, sample_token
 from appliance.engines.llm.small.stated_sums import missing_result, result_of_stated_sum
-from appliance.engines.llm.small.story_sums import SAY_SUM
+from appliance.engines.llm.small.story_sums import STEP_BY_STEP
 from appliance.engines.llm.small.tools import parse_call
 from appliance.errors import BadRequest
 from appliance.link.engine import (
@@ -231,7 +231,7 @@ class SmallSession:
         guard = CopyGuard((), "") if hint.beginning else CopyGuard.of(turns)
         parser = ReplySplitter(guard, self._tools)
         # A note may have the result, and the model uses it even after wrong numbers.
-        works_out = hint.note in ("", SAY_SUM)
+        works_out = hint.note in ("", STEP_BY_STEP)
         avoided: Sequence[int] = ()
         forbidden = spent_tools(turns, request.tools) if request.tools else self._tools
         random = np.random.default_rng()
@@ -265,7 +265,7 @@ class SmallSession:
                 tokens.append(token)
             piece = "" if is_end else parser.feed(llm.model.piece(token))
             if is_end:
-                if hint.note == SAY_SUM and (result := missing_result(parser.text)):
+                if hint.note == STEP_BY_STEP and (result := missing_result(parser.text)):
                     piece = parser.feed(f" That is {result}.".encode())
                 piece += parser.finish()
             elif works_out and (result := result_of_stated_sum(parser.text)):

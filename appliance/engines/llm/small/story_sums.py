@@ -7,8 +7,8 @@ of common stories is known, as that of other sums (`spoken_sums.py`):
     Tom is twelve and his sister is three years younger. How old is his sister? -> 9
 
 A story is one of the kinds of `_KINDS`: its verbs, and how many amounts it has. All others have no
-result here. If they have two amounts and ask for another one, the model is asked to say the sum
-("Four times nine is"), and `stated_sums.py` adds the result. English, as `llm.language`.
+result here. If they have two amounts and ask for another one, the model is asked to work step
+by step ("First, 3 times 14 is"), and `stated_sums.py` adds the results. English, as `llm.language`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Final
 
 from appliance.engines.llm.small.spoken_sums import NUMBER, number_value, written
 
-SAY_SUM: Final = "Say the calculation with its result."
+STEP_BY_STEP: Final = "Work it out step by step."
 
 _MOST_CHARS: Final = 300  # longer stories have more amounts, and would take long to match
 

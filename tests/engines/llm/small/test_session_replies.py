@@ -324,8 +324,8 @@ async def test_stated_sum_has_its_result_and_the_model_goes_on(
     session: SmallSession, model: ScriptedModel
 ) -> None:
     model.texts = [
-        "The calculation is 3 times 14 minus 5, which is 50.",
-        "The calculation is 3 times 14 minus 5, which is 37, so you have 37 pens.",
+        "First, 3 times 14 is 50.",
+        "First, 3 times 14 is 42. Then, 42 minus 5 is 37.",
     ]
     chunks = await ask(session, STORY)
     assert spoken(chunks) == model.texts[1]
@@ -342,9 +342,9 @@ async def test_known_result_is_not_replaced_after_wrong_numbers(
 async def test_sum_without_a_result_has_it_at_the_end(
     session: SmallSession, model: ScriptedModel
 ) -> None:
-    model.texts = ["The calculation is 3 times 14 minus 5."]
+    model.texts = ["First, 3 times 14 minus 5."]
     chunks = await ask(session, STORY)
-    assert spoken(chunks) == "The calculation is 3 times 14 minus 5. That is 37."
+    assert spoken(chunks) == "First, 3 times 14 minus 5. That is 37."
 
 
 async def test_second_copy_is_not_spoken_instead_of_the_first(
