@@ -16,7 +16,7 @@ from typing import Protocol
 from appliance.engines.llm import NAME
 from appliance.engines.llm.small.impossible_requests import may_act
 from appliance.engines.llm.small.parts import join_parts
-from appliance.engines.llm.small.quotations import add_quotations
+from appliance.engines.llm.small.quotations import Hint, add_quotations, find_hints
 from appliance.engines.llm.small.tools import (
     called_name,
     has_parameters,
@@ -86,9 +86,7 @@ class ChatMLFormat:
             for token in self._turn(turn)
         ]
         is_result = [turn.role == "tool" for turn in dialogue]
-        # A prompt of the site may tell the opening hours; the default one tells nothing.
-        may_know = any(turn.text != SMALL_PROMPT for turn in prompts)
-        quoted = add_quotations(dialogue, may_act(tools), may_know)
+        quoted = add_quotations(dialogue, may_act(tools), _may_know(prompts))
         dialogue = render_calls([*quoted[:-1], *dialogue[-1:]] if is_open else quoted)
         bodies = [self._turn(turn) for turn in dialogue]
         asks = bool(dialogue) and dialogue[-1].role == "user"
@@ -108,6 +106,13 @@ class ChatMLFormat:
             raise BadRequest(engine=NAME, what="a system prompt longer than its context")
         return [*head, *(token for body in bodies for token in body), *tail]
 
+    def reply_hint(self, turns: Sequence[ChatMessage], tools: Sequence[Tool] = ()) -> Hint:
+        """Return the hint for the reply to `turns`; an empty one after a tool's result."""
+        dialogue = merge_same_role([turn for turn in turns if turn.role != "system"])
+        if not dialogue or dialogue[-1].role != "user":
+            return Hint()
+        return find_hints(dialogue, may_act(tools), _may_know(turns))[-1]
+
     def _header(self, role: str) -> list[int]:
         return [self._start, *self._tokenize(f"{role}\n")]
 
@@ -124,6 +129,11 @@ class ChatMLFormat:
         if not keep:
             raise BadRequest(engine=NAME, what="a system prompt longer than its context")
         return [*header, *text[-keep:], *closing]
+
+
+def _may_know(turns: Sequence[ChatMessage]) -> bool:
+    """A prompt of the site may tell the opening hours; the default one tells nothing."""
+    return any(turn.role == "system" and turn.text != SMALL_PROMPT for turn in turns)
 
 
 def insert_transcripts(

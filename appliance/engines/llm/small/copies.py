@@ -11,6 +11,11 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
+from appliance.engines.llm.small.swapped_persons import (
+    DECIDING_WORDS,
+    asks_for_own_fact,
+    swapped_pronoun,
+)
 from appliance.link.engine import ChatMessage
 
 # This many equal words at the beginning are a copy. Two right answers may begin alike ("I am sorry,
@@ -59,6 +64,7 @@ class CopyGuard:
             )
             if len(words := _without_opening(split_words(text))) >= least
         }
+        self._asks_for_own_fact = asks_for_own_fact(question)
         self.copied = ""  # the text that the reply copies, once it is a copy
 
     @classmethod
@@ -82,6 +88,12 @@ class CopyGuard:
         is_open = not is_complete and bool(words) and (text[-1].isalnum() or text[-1] in "'’")
         whole, part = (words[:-1], words[-1]) if is_open else (words, "")
         ends = is_complete or bool(_SENTENCE_END.search(text))
+        if self._asks_for_own_fact:
+            if not is_complete and len(whole) < DECIDING_WORDS:
+                return CopyState.OPEN
+            if pronoun := swapped_pronoun(text):
+                self.copied = pronoun
+                return CopyState.COPY
         states = {
             self._compare(source, whole, part, ends): text for text, source in self._sources.items()
         }

@@ -49,10 +49,24 @@ _INSTEAD = tuple(
     )
 )
 _ASKS_FOR_NUMBER = re.compile(
-    r"\bwhat(?:'s| is| was)(?: now)? (?:my|the|that|our) (?P<label>(?:[a-z]+ ){0,2}?)"
+    r"\b(?:what(?:'s| is| was)(?: now)?|(?:repeat|confirm)(?: to me)?|(?:read|tell|give|say)(?:"
+    r" me)?"
+    r"(?: back)?(?: again)?) (?:my|the|that|our) (?P<label>(?:[a-z]+ ){0,2}?)"
     r"(?:number|code|pin)\b(?! (?:of|for|to)\b)",
     re.IGNORECASE,
 )
+
+
+_READ_BACK = re.compile(
+    r"\b(?:read|repeat|say|confirm) (?:it|that|the number|my number|this|them)(?: back| again)?"
+    r"(?: to me| for me)?(?: again)?(?:,? please)?\W*$",
+    re.IGNORECASE,
+)
+
+
+def asks_to_read_back(text: str) -> bool:
+    """Return whether a caller who tells a number asks to hear it."""
+    return bool(_READ_BACK.search(text))
 
 
 def find_number(text: str) -> str:

@@ -35,6 +35,36 @@ _SOMEBODY = (
 _ACTIONS = "|".join(
     (
         rf"(?:call|phone|ring|dial|text|inform|notify|warn|alert|contact) {_SOMEBODY}",
+        r"(?:call|phone|ring) me (?:back|up|again|later|tomorrow|tonight|when|if|once|in an?|at"
+        r"|on)\b",
+        r"(?:read|show|open|check|give) (?:me |us )?(?:my|the|your|a|an) (?:\w+ )?(?:messages?"
+        r"|e-?mails?|mail|texts?|voicemails?|inbox|calendar|photos?|pictures?|images?|map|screen)\b",
+        r"(?:add|put|write) .*\b(?:to|on|in|into|onto) (?:my|the|our|your) (?:\w+ )?(?:list"
+        r"|calendar"
+        r"|diary|cart|basket|order|account|file|notes?|schedule|waiting list|agenda|bill)\b",
+        r"(?:track|refund|block|reset|confirm|extend|upgrade|activate|deactivate|unblock|charge"
+        r") (?:my|the|our)\b",
+        r"(?:replace|return|move) (?:my|our)\b",
+        rf"give {_SOMEBODY}(?: \w+)? (?:a|another) (?:call|ring|message)\b",
+        r"(?:text|message) (?!is\b|was\b|received\b|me (?:in|about)\b)\w+",
+        r"(?:drop|write|shoot) (?:\w+ ){0,3}(?:an? )?(?:e-?mail|text(?: message)?|message"
+        r"|letter) to\b",
+        r"(?:drop|shoot) (?:\w+ ){1,2}an? (?:e-?mail|line|message)\b",
+        r"play (?:me )?(?!(?:a |the |with |along)?(?:game|role|part|quiz|me\b|along))\w+",
+        r"put on (?:some |the |my |a )?(?:music|radio|song|lights?|tv|television|film|movie"
+        r"|heating)\b",
+        r"start (?:a|an|the) (?:countdown|timer|alarm|recording|call)\b",
+        r"(?:book|reserve|order|buy|get|fetch|bring) (?:more|another)\b",
+        r"let me (?:speak|talk) (?:to|with) (?!you\b)",
+        r"give me (?:your|the|a) (?:manager|boss|supervisor|human|colleague|(?:real )?person"
+        r"|operator)\b",
+        r"(?:hand|switch) me (?:over|to)\b",
+        r"check (?:if|whether|on)\b",
+        r"come (?:to my|to the|here|over|and (?:get|help|see|pick))\b",
+        r"(?:sign|log|check) (?:me|us) (?:up|in|out|on)\b",
+        r"(?:pick|drive|take|bring) (?:me|us|him|her|them) (?:up|down|home|out|to)\b",
+        r"(?:make|keep) (?:it|the \w+) (?:warmer|colder|cooler|brighter|darker|louder|quieter)\b",
+        r"(?:mute|unmute|dial|hang up|navigate|deliver|ship|vacuum|iron|bake|lend)\b",
         rf"tell (?!me\b|us\b|you\b){_SOMEBODY}(?! (?:story|joke|truth|time)\b)",
         rf"let {_SOMEBODY}.* know\b",
         r"(?:send|email|e-mail|mail|fax|forward|transfer|connect|post)\b",
@@ -62,6 +92,16 @@ _ACTIONS = "|".join(
     )
 )
 _ACTION = re.compile(rf"{_OPENING}(?:{_ACTIONS})", re.IGNORECASE)
+# What can be done by talking: "Find me a word that rhymes with house", "Remind me what I said".
+_TALK = re.compile(
+    rf"{_OPENING}(?:(?:find|get|give|make|check|change|start|fix|play|bring|update|come up"
+    rf" with)\b.*"
+    r"\b(?:words?|rhymes?|synonyms?|jokes?|poems?|story|stories|riddles?|sentences?|examples?|topics?"
+    r"|subject|answers?|spelling|grammar|quiz|questions?|facts?|ideas?|recipes?|list of"
+    r"|translation)\b"
+    r"|remind me (?:what|where|who|how|which|when|again|of (?:my|what)))",
+    re.IGNORECASE,
+)
 # The same in other forms: a polite question, a wish, and a question whether it is done.
 _DOING = (
     r"(?:calling|phoning|ringing|telling|asking|informing|sending|e-?mailing|mailing|texting"
@@ -70,7 +110,8 @@ _DOING = (
     r"|renewing|printing|reminding|waking|putting|passing)"
 )
 _DONE = (
-    r"(?:call(?:ed)?|phoned?|text(?:ed)?|inform(?:ed)?|sen[dt]|e-?mail(?:ed)?|forward(?:ed)?"
+    r"(?:call(?:ed)?|phoned?|r[iau]ng|dial(?:l?ed)?|reach(?:ed)?|contact(?:ed)?|notif(?:y|ied)"
+    r"|set (?:it|the|an?|my)|text(?:ed)?|inform(?:ed)?|sen[dt]|e-?mail(?:ed)?|forward(?:ed)?"
     r"|transfer(?:red)?|book(?:ed)?|order(?:ed)?|pa(?:y|id)|cancel(?:l?ed)?|renew(?:ed)?"
     r"|schedule[d]?|turn(?:ed)?|switch(?:ed)?|open(?:ed)?|lock(?:ed)?|print(?:ed)?"
     r"|note(?:d)?|t(?:ell|old) (?!me\b|us\b))"
@@ -81,8 +122,30 @@ _OTHER_ACTION = re.compile(
     r"|table)|to (?:make|get) an? (?:appointment|reservation|booking)"
     # what a service does; "I want to buy a car" may be about the car
     r"|to (?:book|reserve|order|cancel|reschedule|renew) (?:a|an|my|the|some|two|three)"
-    r"|to (?:file|report|submit) (?:a|an|my|the))\b"
+    r"|to (?:file|report|submit) (?:a|an|my|the)"
+    r"|to (?:speak|talk) (?:to|with) (?:a|the|your|someone|somebody|doctor|dr|mr|mrs|ms)"
+    r"|a (?:taxi|cab) to)\b"
+    r"|^\W*(?:please )?(?:can|could|may|might) i (?:please )?(?:speak|talk) (?:to|with)"
+    r" (?!you\b)\w+"
+    r"|^\W*(?:the )?(?:lights?|radio|tv|heating|music) (?:on|off|up|down)\b\W*(?:please\W*)?$"
     rf"|^\W*(?:and |so )?(?:have|did) you (?:already |just |really )?{_DONE}\b",
+    re.IGNORECASE,
+)
+_ASKS_WHETHER_DONE = re.compile(r"^\W*(?:and |so )?(?:have|did) you\b", re.IGNORECASE)
+# "Is it on its way?" is known only because the request before was refused.
+_ABOUT_REFUSED = re.compile(
+    r"^\W*(?:(?:and|so|then|okay|great|good|thanks|thank you)\b\W*)*"
+    r"(?:(?:is|are|has|have|was|did|does|will) (?:it|that|he|she|they|the \w+|my"
+    r" \w+)\b[^?]*\b(?:done"
+    r"|sent|booked|ordered|off|on|coming|ready|told|called|arrived?|arrives|confirmed|reserved|set"
+    r"|cancell?ed|paid|open|closed|locked|now|already|yet|answer(?:ed)?|here|get it|got it|know)"
+    r"|(?:it|that|the \w+|my \w+) (?:is|has been) (?:done|sent|booked|ordered|off|on|coming|set"
+    r"|paid"
+    r"|reserved|cancell?ed|locked|confirmed)"
+    r"|(?:when|what time|how (?:long|soon)) (?:will|does|is|do|did) (?:it|he|she|they|the \w+|my"
+    r" \w+)\b"
+    r"[^?]*\b(?:arrive|come|be (?:here|there|ready|delivered|done)|coming|get here|take|call|answer"
+    r"|go|start))\b[^.]*\?\W*$",
     re.IGNORECASE,
 )
 _NOW = (
@@ -94,7 +157,12 @@ _ASKS_FOR_WEATHER = re.compile(
     rf"\b(?:weather|forecast|temperature {_NOW})"
     r"|(?:is it|will it|is there|will there be|is the sun|how (?:hot|cold|warm|windy)|does it)\b"
     rf".*\b{_NOW}"
-    r"|do i need (?:an umbrella|a coat|a jacket))\b",
+    r"|(?:do i need|should i (?:take|bring|wear|carry)|will i need) (?:an? |my )(?:\w+"
+    r" )?(?:umbrella"
+    r"|coat|jacket)|is it (?:still )?(?:raining|snowing) (?:in|at|over|out)"
+    r"|is it (?:hot|cold|warm|wet|nice) out"
+    # the average temperature in a country is general knowledge, today's is not
+    r"|what(?:'s| is) the temperature in (?!general)(?-i:[A-Z])\w+)\b",
     re.IGNORECASE,
 )
 _WEATHER = re.compile(
@@ -114,4 +182,18 @@ def limit_of(text: str) -> str:
     text = text.replace("’", "'")
     if _ASKS_FOR_WEATHER.search(text) and _WEATHER.search(text):
         return NO_WEATHER
+    if _TALK.match(text):
+        return ""
     return NO_ACTION if _ACTION.match(text) or _OTHER_ACTION.match(text) else ""
+
+
+def refusal_of(text: str, limit: str) -> str:
+    """Return how the reply to a request begins whose limit is `limit`."""
+    if limit == NO_WEATHER:
+        return "I am sorry, I do not know the weather."
+    return "No, I cannot" if _ASKS_WHETHER_DONE.match(text) else "I am sorry, I cannot"
+
+
+def asks_about_refused(text: str) -> bool:
+    """Return whether a question right after a refusal takes the request as fulfilled."""
+    return bool(_ABOUT_REFUSED.search(text.strip()))

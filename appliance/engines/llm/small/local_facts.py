@@ -75,6 +75,12 @@ _KINDS: Final = (
     rf" {_DOES} (?:you (?:open|close|start|finish|serve)|{_THING}|(?:the )?next\b|my {_RECORD}"
     r"|lunch|dinner|breakfast|(?:i|we) (?:be seen|go home|leave|visit|see|come|eat|pick|collect))",
     rf"{_DOES} {_THING}\b(?! (?:an?|in general)\b).*",
+    r"are (?:the|any) (?:shops|stores|banks|museums|offices|pharmacies|restaurants) (?:still"
+    r" )?open\b",
+    r"what(?:'s| is) (?:on|in) my (?:calendar|diary|schedule|agenda|inbox|list|to-do list)",
+    r"what(?:'s| is) the (?:latest|current|newest) (?:news|score|stock|price|exchange rate)",
+    r"what(?:'s| is) the (?:stock|share) price\b",
+    r"when(?:'s| is) the next (?:bus|train|flight|ferry|tram|plane|boat|game|match)\b",
     r"are you (?:open|closed|busy|fully booked|hiring)\b",
     # how much there is to wait, to do, to pay
     r"how (?:busy|full|crowded)\b",
@@ -117,7 +123,8 @@ _KINDS: Final = (
     r"(?:when|what time) you (?:open|close)\b",
     r"(?:how long|how much) the (?:wait|waiting time|queue|fee|fare|ticket|parking|visit)\b",
     r"what (?:the|your|our) (?:(?:tele)?phone number|address|price|fee|fare|opening hours)\b",
-    r"do i have (?:an?|any) (?:\w+ )?(?:appointments?|messages?|bills?|mail|debts?)\b",
+    r"do i have (?:new|unread|more) (?:e-?mails?|messages?|mail|texts?)\b",
+    r"do i have (?:an?|any) (?:\w+ )?(?:e-?mails?|appointments?|messages?|bills?|mail|debts?)\b",
 )
 # Not about this place: something with a name of its own ("the mayor of New York"), a kind of things
 # ("a whale", "the museum of modern art"), a comparison, a story.
@@ -126,8 +133,17 @@ _GENERAL = re.compile(
     r"|\bof (?!the\b|your\b|my\b|our\b|this\b|that\b|his\b|her\b|doctor\b|dr\b"
     r"|gold|silver|oil|petrol|gas\b)"
     r"|\b(?:does|do|to|of) an? (?!visit|ticket|taxi|room|bed|meal|copy|coffee|appointment|seat)"
-    r"|\bthan\b|\b(?:invented|discovered)\b|\bsmoke with\b"
+    r"|\bnext (?:leap year|(?:full |new )?moon|eclipse|olympi\w+|world cup|election|christmas"
+    r"|easter"
+    r"|century|comet)|\bthan\b|\b(?:invented|discovered)\b|\bsmoke with\b"
     r"|\bin (?:the )?(?:world|film|movie|story|book|song|history)\b"
+)
+# What changes by the day is not known, wherever it is.
+_CHANGES = re.compile(
+    r"\b(?:the next (?:bus|train|flight|ferry|tram|plane|boat)|(?:latest|current) \w+|(?:stock"
+    r"|share)"
+    r" price)\b",
+    re.IGNORECASE,
 )
 _ASKS = re.compile(rf"{_OPENING}(?:{'|'.join(_KINDS)})", re.IGNORECASE)
 _WORD = re.compile(r"[a-z]{4,}")
@@ -150,7 +166,8 @@ def asks_for_local_fact(text: str, told: Sequence[str] = ()) -> bool:
     `told` are the caller's earlier texts: what one of them is about, the model may know.
     """
     text = text.replace("’", "'")
-    if not _ASKS.search(text) or _GENERAL.search(text):
+    is_local = _ASKS.search(text) and (not _GENERAL.search(text) or _CHANGES.search(text))
+    if not is_local:
         return False
     topics = _topics(text)
     return not any(_is_told(topics, earlier) for earlier in told)

@@ -33,6 +33,11 @@ class ReplySplitter:
         return self._reply.is_looping
 
     @property
+    def text(self) -> str:
+        """The reply so far, with what is held back."""
+        return self._reply.text
+
+    @property
     def copied(self) -> str:
         """The text that the reply copies; empty if it is not a copy. None of it was returned."""
         return self._guard.copied if self._copy is CopyState.COPY else ""

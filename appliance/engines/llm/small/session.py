@@ -29,6 +29,8 @@ from appliance.engines.llm.small.recognition import (
 )
 from appliance.engines.llm.small.reply import ReplySplitter
 from appliance.engines.llm.small.sampling import lower_scores, sample_token
+from appliance.engines.llm.small.stated_sums import missing_result, result_of_stated_sum
+from appliance.engines.llm.small.story_sums import STEP_BY_STEP
 from appliance.engines.llm.small.tools import parse_call
 from appliance.errors import BadRequest
 from appliance.link.engine import (
@@ -225,12 +227,23 @@ class SmallSession:
         """
         llm, stats = self._language_model, timer.stats
         tokens = list(prompt)
-        parser = ReplySplitter(CopyGuard.of(turns), self._tools)
+        hint = llm.format.reply_hint(turns, self._tools)
+        guard = CopyGuard((), "") if hint.beginning else CopyGuard.of(turns)
+        parser = ReplySplitter(guard, self._tools)
+        # A note may have the result, and the model uses it even after wrong numbers.
+        works_out = hint.note in ("", STEP_BY_STEP)
         avoided: Sequence[int] = ()
         forbidden = spent_tools(turns, request.tools) if request.tools else self._tools
         random = np.random.default_rng()
         reason: FinishReason = "length"
-        while stats["decode_tokens"] < request.max_tokens:
+        if hint.beginning:
+            timer.mark_first_token()
+            tokens += llm.model.tokenize(hint.beginning)
+            if piece := parser.feed(hint.beginning.encode()):
+                pace.add(piece, time.monotonic())
+                yield piece
+            reason = "stop" if hint.is_whole else reason
+        while not hint.is_whole and stats["decode_tokens"] < request.max_tokens:
             if (seconds := pace.wait_seconds(time.monotonic())) > 0:
                 await asyncio.sleep(seconds)
             is_prompt = len(tokens) == len(prompt)
@@ -244,13 +257,20 @@ class SmallSession:
             token = sample_token(
                 lower_scores(logits, avoided, COPY_PENALTY), request.temperature, random
             )
-            if not stats["decode_tokens"]:
+            if not stats["decode_tokens"] and not hint.beginning:
                 timer.mark_first_token()
             stats["decode_tokens"] += 1
             is_end = llm.model.is_control(token)
             if not is_end:
                 tokens.append(token)
-            piece = parser.finish() if is_end else parser.feed(llm.model.piece(token))
+            piece = "" if is_end else parser.feed(llm.model.piece(token))
+            if is_end:
+                if hint.note == STEP_BY_STEP and (result := missing_result(parser.text)):
+                    piece = parser.feed(f" That is {result}.".encode())
+                piece += parser.finish()
+            elif works_out and (result := result_of_stated_sum(parser.text)):
+                tokens += llm.model.tokenize(f" {result}")
+                piece += parser.feed(f" {result}".encode())
             if parser.copied:
                 if avoided:
                     avoided, guard = (), CopyGuard((), "")  # neither is better: the first one

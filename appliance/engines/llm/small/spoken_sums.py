@@ -36,7 +36,8 @@ _IN_WORDS = (
     rf"(?:(?:{_BELOW_THOUSAND}|a) (?:thousand|million)(?:,? (?:and )?{_BELOW_THOUSAND}\b)?"
     rf"|{_BELOW_THOUSAND})(?: point(?: (?:{'|'.join(_ONES[:10])}))+)?"
 )
-_NUMBER = re.compile(rf"\b(?:{_IN_WORDS})\b|(?<![\w.,/:-])\d+(?:,\d{{3}})*(?:\.\d+)?(?![\w/:])")
+NUMBER: Final = rf"\b(?:{_IN_WORDS})\b|(?<![\w.,/:-])\d+(?:,\d{{3}})*(?:\.\d+)?(?![\w/:])"
+_NUMBER = re.compile(NUMBER)
 
 _OPENING = re.compile(
     r"^(?:(?:and|now|so|then|okay|ok|please|well|yes|no|hey|hello|all right|alright|um|uh)\b[, ]*)*"
@@ -101,7 +102,7 @@ def sum_result(text: str, before: str = "") -> str:
     numbers: list[Fraction] = []
 
     def keep(match: re.Match[str]) -> str:
-        numbers.append(_value(match[0]))
+        numbers.append(number_value(match[0]))
         return "#"
 
     asked = text.casefold().replace("’", "'").strip().rstrip(".?!= ")
@@ -112,7 +113,7 @@ def sum_result(text: str, before: str = "") -> str:
     if _CORRECTS.match(text):
         before = ""
     result = _result(asked, numbers, _parsed(before))
-    return "" if result is None or abs(result) >= _LIMIT else _written(result)
+    return "" if result is None or abs(result) >= _LIMIT else written(result)
 
 
 def _result(asked: str, numbers: list[Fraction], before: Fraction | None) -> Fraction | None:
@@ -186,8 +187,8 @@ def _apply(operator: str, left: Fraction, right: Fraction) -> Fraction | None:
     return left / right if right else None
 
 
-def _value(text: str) -> Fraction:
-    """Return the value of what `_NUMBER` matches."""
+def number_value(text: str) -> Fraction:
+    """Return the value of what `NUMBER` matches."""
     if text[0].isdigit():
         return Fraction(text.replace(",", ""))
     whole, _, part = text.replace(",", "").partition(" point ")
@@ -207,7 +208,8 @@ def _value(text: str) -> Fraction:
     return Fraction(total + below) + Fraction(int(digits or 0), 10 ** len(digits))
 
 
-def _written(result: Fraction) -> str:
+def written(result: Fraction) -> str:
+    """Return a number as voices read it well: 'minus 8', '1,156', 'about 3.33'."""
     sign = "minus " if result < 0 else ""
     size = abs(result)
     if size.denominator == 1:

@@ -9,6 +9,7 @@ from appliance.engines.llm.small.impossible_requests import (
     NO_WEATHER,
     limit_of,
     may_act,
+    refusal_of,
 )
 from appliance.link.engine import Tool
 
@@ -23,6 +24,9 @@ from appliance.link.engine import Tool
         "Is it going to snow tonight?",
         "Do I need an umbrella?",
         "Is the sun shining right now?",
+        "Should I take an umbrella?",
+        "Is it raining in Madrid?",
+        "What is the temperature in Berlin?",
     ],
 )
 def test_question_for_the_weather_is_limited(text: str) -> None:
@@ -53,6 +57,17 @@ def test_question_for_the_weather_is_limited(text: str) -> None:
         "Report a broken lamp.",
         "Did you call the police?",
         "Have you already sent it?",
+        "Did you ring him?",
+        "Give my wife a call.",
+        "Text Anna that I am on my way.",
+        "Call me back in an hour.",
+        "Read me my latest message.",
+        "Add milk to my shopping list.",
+        "Play me something by Mozart.",
+        "Can I talk to a real person?",
+        "Let me speak to a human.",
+        "Lights off.",
+        "Can you come to my house?",
     ],
 )
 def test_request_to_act_is_limited(text: str) -> None:
@@ -78,6 +93,8 @@ def test_request_to_act_is_limited(text: str) -> None:
         "I have to call my mother.",
         "My weather app is broken.",
         "Why does it rain?",
+        "How cold is it in Antarctica in winter?",
+        "What is the average temperature in Egypt?",
         "Is ice cold?",
         "I am cold today.",
         "How hot is boiling water?",
@@ -86,6 +103,13 @@ def test_request_to_act_is_limited(text: str) -> None:
         "Is it Monday today?",
         "Will it hurt tomorrow?",
         "Stop.",
+        "Play a game with me.",
+        "Can I talk to you about my problem?",
+        "Find me a word that rhymes with house.",
+        "Check my answer, please.",
+        "Change the subject.",
+        "Remind me what my name is.",
+        "Message received.",
         "",
     ],
 )
@@ -125,3 +149,15 @@ def test_plan_of_the_caller_is_no_request(text: str) -> None:
 )
 def test_service_that_a_caller_wants_is_a_request(text: str) -> None:
     assert limit_of(text) == NO_ACTION
+
+
+@pytest.mark.parametrize(
+    ("text", "beginning"),
+    [
+        ("Do I need an umbrella?", "I am sorry, I do not know the weather."),
+        ("Call my mother.", "I am sorry, I cannot"),
+        ("Did you call her?", "No, I cannot"),
+    ],
+)
+def test_reply_begins_with_a_refusal(text: str, beginning: str) -> None:
+    assert refusal_of(text, limit_of(text)) == beginning

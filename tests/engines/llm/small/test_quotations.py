@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from appliance.engines.llm.small.local_facts import NO_FACTS
-from appliance.engines.llm.small.quotations import NO_NAME, add_quotations
+from appliance.engines.llm.small.quotations import (
+    MOST_QUOTED_WORDS,
+    NO_NAME,
+    Hint,
+    add_quotations,
+    find_hints,
+)
+from appliance.engines.llm.small.story_sums import STEP_BY_STEP
 from appliance.link.engine import ChatMessage
 
 CATS = ChatMessage("user", "What are my cats called?")
@@ -131,6 +138,12 @@ def test_sum_has_its_result_and_the_next_question_continues_it() -> None:
     assert last.text == "And half of that? (The result is minus 4.)"
 
 
+def test_question_continues_a_story() -> None:
+    story = "I had fifty dollars and spent eighteen. How much is left?"
+    dialogue = [ChatMessage("user", story), ChatMessage("user", "And half of that?")]
+    assert add_quotations(dialogue)[-1].text == "And half of that? (The result is 16.)"
+
+
 def test_other_question_ends_a_sum() -> None:
     dialogue = [
         ChatMessage("user", "What is seven minus five?"),
@@ -172,3 +185,73 @@ def test_question_for_a_number_has_the_corrected_one() -> None:
         ChatMessage("user", "What is my code?"),
     ]
     assert add_quotations(dialogue)[-1].text == "What is my code? (The number is nine one six.)"
+
+
+@pytest.mark.parametrize(
+    ("texts", "beginning"),
+    [
+        (["Stop.", "What did I just say?"], 'You said "Stop."'),
+        (["How do you spell heart?"], "H-E-A-R-T."),
+        (["My name is Ann.", "Please spell my name."], "A-N-N."),
+        (["My code is four one. Read it back."], "The number is four one."),
+        (["My code is four one.", "No, it ends in two."], "The number is four two."),
+        (["Are you a real person?"], "No, I am a computer program."),
+        (["Do I need an umbrella?"], "I am sorry, I do not know the weather."),
+    ],
+)
+def test_known_reply_is_whole(texts: list[str], beginning: str) -> None:
+    hint = find_hints([ChatMessage("user", text) for text in texts])[-1]
+    assert (hint.beginning, hint.is_whole) == (beginning, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "beginning"),
+    [
+        ("Call my mother.", "I am sorry, I cannot"),
+        ("Did you call her?", "No, I cannot"),
+        ("When does the pharmacy open?", "I am sorry, I do not know"),
+        ("What is a pharmacy?", ""),
+        ("I had six eggs and ate two. How many are left?", ""),
+        ("I have 3 pens and 2 are red. How many are blue?", "First,"),
+    ],
+)
+def test_model_continues_a_beginning(text: str, beginning: str) -> None:
+    (hint,) = find_hints([ChatMessage("user", text)])
+    assert (hint.beginning, hint.is_whole) == (beginning, False)
+
+
+def test_long_last_words_are_not_said_again() -> None:
+    long = ChatMessage("user", "word " * (MOST_QUOTED_WORDS + 1))
+    hint = find_hints([long, ChatMessage("user", "What did I just say?")])[-1]
+    assert hint.note and not hint.beginning
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("I had six eggs and ate two. How many are left?", "(The result is 4.)"),
+        ("How many hours are in two days?", "(The result is 48 hours.)"),
+        ("It is one. What time will it be in two hours?", "(The result is 3 o'clock.)"),
+        ("How many letters are in the word tree?", "(The result is 4.)"),
+        ("I have 3 pens and 2 are red. How many are blue?", f"({STEP_BY_STEP})"),
+    ],
+)
+def test_question_has_its_result_or_is_asked_for_the_sum(text: str, note: str) -> None:
+    assert add_quotations([ChatMessage("user", text)])[0].text == f"{text} {note}"
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["Is it on its way already?", "So the taxi is booked?", "When will it be here?",
+     "Great, has it been ordered yet?"],
+)  # fmt: skip
+def test_refused_request_is_not_fulfilled_later(question: str) -> None:
+    dialogue = [ChatMessage("user", "Book me a taxi."), ChatMessage("user", question)]
+    assert find_hints(dialogue)[-1].beginning == "No, I cannot"
+    assert find_hints(dialogue[1:])[-1].beginning != "No, I cannot"
+
+
+@pytest.mark.parametrize("question", ["What is a taxi?", "Is Paris in France?", "Why not?"])
+def test_other_question_after_a_refusal_is_left_alone(question: str) -> None:
+    dialogue = [ChatMessage("user", "Book me a taxi."), ChatMessage("user", question)]
+    assert find_hints(dialogue)[-1] == Hint()

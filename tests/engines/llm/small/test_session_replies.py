@@ -284,10 +284,67 @@ async def test_copy_of_the_last_answer_is_replaced_before_any_of_it_is_spoken(
 async def test_copy_of_the_callers_sentence_is_replaced(
     session: SmallSession, model: ScriptedModel, metrics: LLMMetrics
 ) -> None:
-    model.texts = ["Spell the word cat.", "C, a, t."]
-    chunks = await ask(session, ChatMessage("user", "Spell the word cat."))
-    assert spoken(chunks) == "C, a, t."
+    model.texts = ["Say something about cats.", "They sleep a lot."]
+    chunks = await ask(session, ChatMessage("user", "Say something about cats."))
+    assert spoken(chunks) == "They sleep a lot."
     assert copies(metrics) == 1
+
+
+async def test_reply_that_speaks_as_the_caller_is_replaced(
+    session: SmallSession, model: ScriptedModel, metrics: LLMMetrics
+) -> None:
+    model.texts = ["I keep bees.", "You keep bees."]
+    told = ChatMessage("user", "I keep bees."), ChatMessage("assistant", "How nice.")
+    chunks = await ask(session, *told, ChatMessage("user", "What do I keep?"))
+    assert spoken(chunks) == "You keep bees."
+    assert copies(metrics) == 1
+
+
+async def test_model_continues_a_refusal(session: SmallSession, model: ScriptedModel) -> None:
+    model.texts = ["Sure, I will call her.", "I am sorry, I cannot make calls."]
+    chunks = await ask(session, ChatMessage("user", "Call my mother."))
+    assert spoken(chunks) == "I am sorry, I cannot make calls."
+    assert reason(chunks) == "stop"
+
+
+async def test_known_reply_is_given_without_the_model(
+    session: SmallSession, model: ScriptedModel
+) -> None:
+    model.texts = ["Yes, I am a real person."]
+    chunks = await ask(session, ChatMessage("user", "Are you a real person?"))
+    assert spoken(chunks) == "No, I am a computer program."
+    assert reason(chunks) == "stop"
+    assert model.prompts == []
+
+
+STORY = ChatMessage("user", "I have 3 boxes with 14 pens and lose 5. How many pens do I have?")
+
+
+async def test_stated_sum_has_its_result_and_the_model_goes_on(
+    session: SmallSession, model: ScriptedModel
+) -> None:
+    model.texts = [
+        "First, 3 times 14 is 50.",
+        "First, 3 times 14 is 42. Then, 42 minus 5 is 37.",
+    ]
+    chunks = await ask(session, STORY)
+    assert spoken(chunks) == model.texts[1]
+
+
+async def test_known_result_is_not_replaced_after_wrong_numbers(
+    session: SmallSession, model: ScriptedModel
+) -> None:
+    model.texts = ["Forty-one minus fifteen equals minus 8."]
+    chunks = await ask(session, ChatMessage("user", "What is seven minus fifteen?"))
+    assert spoken(chunks) == "Forty-one minus fifteen equals minus 8."
+
+
+async def test_sum_without_a_result_has_it_at_the_end(
+    session: SmallSession, model: ScriptedModel
+) -> None:
+    model.texts = ["First, 3 times 14 minus 5."]
+    chunks = await ask(session, STORY)
+    assert spoken(chunks) == "First, 3 times 14 minus 5. That is 37."
 
 
 async def test_second_copy_is_not_spoken_instead_of_the_first(
