@@ -11,7 +11,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from appliance.engines.llm.small.quotations import Hint, find_hints
+from appliance.engines.llm.small.hints.dialogue import find_hints
+from appliance.engines.llm.small.hints.hint import Hint
 from appliance.link.engine import ChatMessage
 from tests.questions.score import Question, dialogues, parse
 

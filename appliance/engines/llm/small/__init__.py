@@ -17,19 +17,8 @@ vote                 the vote of several recognitions
 parts                a question that was spoken in parts
 chat                 the prompt of a conversation
 tools                tool calls in the prompt
-quotations           quotations that follow a question in the prompt, and known replies
-corrected_numbers    a number that the caller has corrected
-impossible_requests  requests that no tool can fulfil
-corrected_facts      a fact that the caller has corrected
-own_nature           questions about what the assistant is
-told_names           the name that the caller has told
-local_facts          questions for facts of the place, which nobody has told
-spoken_sums          sums that a caller asks for
-story_sums           sums that a caller tells as a story
+hints                notes and beginnings of replies for what the model gets wrong
 stated_sums          sums that a reply states
-unit_conversions     units that a caller wants converted
-clock_sums           times of the day that a caller asks for
-letters              questions about the letters of a word
 llama_thread         the language model of all sessions, in a thread
 llama                the language model, with a cached prompt per conversation
 llama_library        the C interface of llama.cpp

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from appliance.engines.llm import NAME
-from appliance.engines.llm.small.impossible_requests import may_act
+from appliance.engines.llm.small.hints.dialogue import add_notes, find_hints
+from appliance.engines.llm.small.hints.hint import Hint
+from appliance.engines.llm.small.hints.impossible_requests import may_act
 from appliance.engines.llm.small.parts import join_parts
-from appliance.engines.llm.small.quotations import Hint, add_quotations, find_hints
 from appliance.engines.llm.small.tools import (
     called_name,
     has_parameters,
@@ -86,8 +87,8 @@ class ChatMLFormat:
             for token in self._turn(turn)
         ]
         is_result = [turn.role == "tool" for turn in dialogue]
-        quoted = add_quotations(dialogue, may_act(tools), _may_know(prompts))
-        dialogue = render_calls([*quoted[:-1], *dialogue[-1:]] if is_open else quoted)
+        noted = add_notes(dialogue, may_act(tools), _may_know(prompts))
+        dialogue = render_calls([*noted[:-1], *dialogue[-1:]] if is_open else noted)
         bodies = [self._turn(turn) for turn in dialogue]
         asks = bool(dialogue) and dialogue[-1].role == "user"
         tail = self._header("assistant") if asks else []

@@ -17,6 +17,7 @@ from appliance.engines.llm import NAME
 from appliance.engines.llm.metrics import GenerationTimer, LLMMetrics
 from appliance.engines.llm.small.chat import insert_transcripts, spent_tools
 from appliance.engines.llm.small.copies import CopyGuard
+from appliance.engines.llm.small.hints.story_sums import STEP_BY_STEP
 from appliance.engines.llm.small.llama import AbortFlag
 from appliance.engines.llm.small.llama_thread import AsyncLanguageModel
 from appliance.engines.llm.small.pacing import PaceLimits, ReplyPace
@@ -30,7 +31,6 @@ from appliance.engines.llm.small.recognition import (
 from appliance.engines.llm.small.reply import ReplySplitter
 from appliance.engines.llm.small.sampling import lower_scores, sample_token
 from appliance.engines.llm.small.stated_sums import missing_result, result_of_stated_sum
-from appliance.engines.llm.small.story_sums import STEP_BY_STEP
 from appliance.engines.llm.small.tools import parse_call
 from appliance.errors import BadRequest
 from appliance.link.engine import (

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from appliance.engines.llm.small.spoken_sums import NUMBER, sum_result
+from appliance.engines.llm.small.hints.spoken_sums import NUMBER, sum_result
 
 _SIGN: Final = r"(?:plus|minus|times|multiplied by|divided by|[-+*/×÷−–])"
 _NO_UNIT: Final = "plus|minus|times|multiplied|divided|percent|of|is|equals|makes|gives"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.engines.llm.small.corrected_numbers import (
+from appliance.engines.llm.small.hints.corrected_numbers import (
     asks_for_number,
     corrected_number,
     find_number,

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Final
 
-from appliance.engines.llm.small.spoken_sums import NUMBER, number_value, written
+from appliance.engines.llm.small.hints.spoken_sums import NUMBER, number_value, written
 
 STEP_BY_STEP: Final = "Work it out step by step."
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.engines.llm.small.own_nature import (
+from appliance.engines.llm.small.hints.own_nature import (
     CANNOT_SEE,
     FORGETS,
     HAS_NO_AGE,

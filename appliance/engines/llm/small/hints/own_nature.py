@@ -20,6 +20,7 @@ FORGETS: Final = "No, I forget everything when the call ends."
 HAS_NO_AGE: Final = "I am a computer program, so I have no age."
 HAS_NO_PLACE: Final = "I am a computer program, so I am not at any place."
 
+NO_NAME: Final = "You are a voice assistant and have no name."
 _OPENING: Final = (
     r"\W*(?:(?:and|so|but|okay|ok|then|please|hey|hi|hello|excuse me|sorry|now|well|wait|tell me"
     r"|honestly|oh|no|yes)\b[\s,.!]*)*"
@@ -104,6 +105,12 @@ _TO_LIFE: Final = (
     r"are you (?:married|single|hungry|thirsty|tired|sleepy|pregnant|in love|religious|rich"
     r"|conscious|sick|ill)",
 )
+# A small model answers with the caller's name.
+_ASKS_FOR_BOTS_NAME = re.compile(
+    r"\b(?:(?:what(?: is|'s|’s)|tell me|may i (?:know|ask)) your name|do you have a name"
+    r"|what (?:do|should|can|may) i call you)(?:,? please)?\W*$",
+    re.IGNORECASE,
+)
 
 
 def _rule(patterns: tuple[str, ...]) -> re.Pattern[str]:
@@ -132,3 +139,8 @@ def answer_about_itself(text: str) -> str:
         if rule.fullmatch(sentences[-1]):
             return answer
     return ""
+
+
+def asks_for_name(text: str) -> bool:
+    """Return whether a text asks for the assistant's name."""
+    return bool(_ASKS_FOR_BOTS_NAME.search(text))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.engines.llm.small.corrected_facts import corrects_own_fact
+from appliance.engines.llm.small.hints.corrected_facts import corrects_own_fact
 
 
 @pytest.mark.parametrize(

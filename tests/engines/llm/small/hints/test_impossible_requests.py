@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.engines.llm.small.impossible_requests import (
+from appliance.engines.llm.small.hints.impossible_requests import (
     NO_ACTION,
     NO_WEATHER,
     limit_of,

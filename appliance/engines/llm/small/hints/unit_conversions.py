@@ -13,7 +13,7 @@ import re
 from fractions import Fraction
 from typing import Final
 
-from appliance.engines.llm.small.spoken_sums import NUMBER, number_value, written
+from appliance.engines.llm.small.hints.spoken_sums import NUMBER, number_value, written
 
 # The size of each unit in the smallest unit of its kind; the first name is written.
 _KINDS: Final[tuple[dict[str, Fraction], ...]] = (

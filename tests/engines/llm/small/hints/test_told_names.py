@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.engines.llm.small.told_names import told_name
+from appliance.engines.llm.small.hints.told_names import told_name
 
 
 @pytest.mark.parametrize(

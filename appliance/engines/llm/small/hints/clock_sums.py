@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from appliance.engines.llm.small.spoken_sums import NUMBER, number_value
+from appliance.engines.llm.small.hints.spoken_sums import NUMBER, number_value
 
 _MOST_CHARS: Final = 300
 _HALF_DAY: Final = 720  # minutes

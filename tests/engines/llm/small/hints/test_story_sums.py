@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.engines.llm.small.story_sums import asks_for_story_sum, story_result
+from appliance.engines.llm.small.hints.story_sums import asks_for_story_sum, story_result
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.engines.llm.small.local_facts import asks_for_local_fact
+from appliance.engines.llm.small.hints.local_facts import asks_for_local_fact
 
 
 @pytest.mark.parametrize(

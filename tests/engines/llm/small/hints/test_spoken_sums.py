@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.engines.llm.small.spoken_sums import sum_result
+from appliance.engines.llm.small.hints.spoken_sums import sum_result
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.engines.llm.small.clock_sums import clock_result
+from appliance.engines.llm.small.hints.clock_sums import clock_result
 
 
 @pytest.mark.parametrize(

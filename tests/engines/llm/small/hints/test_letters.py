@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.engines.llm.small.letters import letters_result
+from appliance.engines.llm.small.hints.letters import letters_result
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.engines.llm.small.local_facts import NO_FACTS
-from appliance.engines.llm.small.quotations import (
-    MOST_QUOTED_WORDS,
-    NO_NAME,
-    Hint,
-    add_quotations,
-    find_hints,
-)
-from appliance.engines.llm.small.story_sums import STEP_BY_STEP
+from appliance.engines.llm.small.hints.dialogue import add_notes, find_hints
+from appliance.engines.llm.small.hints.hint import Hint
+from appliance.engines.llm.small.hints.local_facts import NO_FACTS
+from appliance.engines.llm.small.hints.own_nature import NO_NAME
+from appliance.engines.llm.small.hints.quotations import MOST_QUOTED_WORDS
+from appliance.engines.llm.small.hints.story_sums import STEP_BY_STEP
 from appliance.link.engine import ChatMessage
 
 CATS = ChatMessage("user", "What are my cats called?")
@@ -36,7 +33,7 @@ ANSWER = ChatMessage("assistant", "Your cats are called Fig and Olive.")
     ],
 )
 def test_question_for_the_last_words_has_them(question: str) -> None:
-    [*before, last] = add_quotations([CATS, ANSWER, ChatMessage("user", question)])
+    [*before, last] = add_notes([CATS, ANSWER, ChatMessage("user", question)])
     assert before == [CATS, ANSWER]
     assert last == ChatMessage("user", f'{question} (Before this, I said: "{CATS.text}")')
 
@@ -53,12 +50,12 @@ def test_question_for_the_last_words_has_them(question: str) -> None:
 )
 def test_other_questions_are_unchanged(question: str) -> None:
     dialogue = [CATS, ANSWER, ChatMessage("user", question)]
-    assert add_quotations(dialogue) == dialogue
+    assert add_notes(dialogue) == dialogue
 
 
 def test_first_question_of_a_call_has_nothing_to_quote() -> None:
     dialogue = [ChatMessage("user", "What did I just say?")]
-    assert add_quotations(dialogue) == dialogue
+    assert add_notes(dialogue) == dialogue
 
 
 def test_later_turns_do_not_change_an_earlier_one() -> None:
@@ -69,8 +66,8 @@ def test_later_turns_do_not_change_an_earlier_one() -> None:
         ChatMessage("assistant", "You asked that."),
         ChatMessage("user", "What did I just say?"),
     ]
-    later = add_quotations(again)
-    assert later[:3] == add_quotations(asked)
+    later = add_notes(again)
+    assert later[:3] == add_notes(asked)
     assert later[-1].text.endswith('I said: "What did I just say?")')
 
 
@@ -87,7 +84,7 @@ def test_later_turns_do_not_change_an_earlier_one() -> None:
     ],
 )
 def test_question_for_a_spelling_has_the_letters(question: str) -> None:
-    (turn,) = add_quotations([ChatMessage("user", question)])
+    (turn,) = add_notes([ChatMessage("user", question)])
     assert turn == ChatMessage("user", f"{question} (Spelled: O-S-L-O.)")
 
 
@@ -103,7 +100,7 @@ def test_question_for_a_spelling_has_the_letters(question: str) -> None:
     ],
 )
 def test_without_a_word_to_spell_there_are_no_letters(question: str) -> None:
-    assert add_quotations([ChatMessage("user", question)]) == [ChatMessage("user", question)]
+    assert add_notes([ChatMessage("user", question)]) == [ChatMessage("user", question)]
 
 
 NUMBER = ChatMessage("user", "My number is five five five, zero one four two.")
@@ -114,17 +111,15 @@ def test_corrected_number_follows_the_correction_and_is_corrected_again() -> Non
         ChatMessage("user", "No, it ends in three."),
         ChatMessage("user", "No, it ends in four."),
     )
-    quoted = add_quotations([NUMBER, ANSWER, first, ANSWER, second])
+    quoted = add_notes([NUMBER, ANSWER, first, ANSWER, second])
     assert quoted[2].text == f"{first.text} (The number is five five five, zero one four three.)"
     assert quoted[4].text == f"{second.text} (The number is five five five, zero one four four.)"
 
 
 def test_limit_follows_a_request_that_no_tool_can_fulfil() -> None:
     request = ChatMessage("user", "Can you call an ambulance?")
-    assert add_quotations([request]) == [
-        ChatMessage("user", f"{request.text} (You cannot do this.)")
-    ]
-    assert add_quotations([request], may_act=True) == [request]
+    assert add_notes([request]) == [ChatMessage("user", f"{request.text} (You cannot do this.)")]
+    assert add_notes([request], may_act=True) == [request]
 
 
 def test_sum_has_its_result_and_the_next_question_continues_it() -> None:
@@ -133,7 +128,7 @@ def test_sum_has_its_result_and_the_next_question_continues_it() -> None:
         ChatMessage("assistant", "Minus eight."),
         ChatMessage("user", "And half of that?"),
     ]
-    first, _, last = add_quotations(dialogue, may_act=True)
+    first, _, last = add_notes(dialogue, may_act=True)
     assert first.text == "What is seven minus fifteen? (The result is minus 8.)"
     assert last.text == "And half of that? (The result is minus 4.)"
 
@@ -141,7 +136,7 @@ def test_sum_has_its_result_and_the_next_question_continues_it() -> None:
 def test_question_continues_a_story() -> None:
     story = "I had fifty dollars and spent eighteen. How much is left?"
     dialogue = [ChatMessage("user", story), ChatMessage("user", "And half of that?")]
-    assert add_quotations(dialogue)[-1].text == "And half of that? (The result is 16.)"
+    assert add_notes(dialogue)[-1].text == "And half of that? (The result is 16.)"
 
 
 def test_other_question_ends_a_sum() -> None:
@@ -150,15 +145,15 @@ def test_other_question_ends_a_sum() -> None:
         ChatMessage("user", "Is the sky blue?"),
         ChatMessage("user", "Double that."),
     ]
-    assert add_quotations(dialogue)[1:] == dialogue[1:]
+    assert add_notes(dialogue)[1:] == dialogue[1:]
 
 
 def test_local_fact_has_a_note_unless_the_site_may_have_told_it() -> None:
     dialogue = [ChatMessage("user", "When does the pharmacy open?")]
-    (noted,) = add_quotations(dialogue)
+    (noted,) = add_notes(dialogue)
     assert noted.text == f"{dialogue[0].text} ({NO_FACTS})"
-    assert add_quotations(dialogue, may_know=True) == dialogue
-    assert add_quotations(dialogue, may_act=True) == dialogue
+    assert add_notes(dialogue, may_know=True) == dialogue
+    assert add_notes(dialogue, may_act=True) == dialogue
 
 
 @pytest.mark.parametrize(
@@ -168,13 +163,13 @@ def test_local_fact_has_a_note_unless_the_site_may_have_told_it() -> None:
 )  # fmt: skip
 def test_question_for_the_bots_name_is_not_about_the_callers(question: str) -> None:
     dialogue = [ChatMessage("user", "I am Peter."), ChatMessage("user", question)]
-    assert add_quotations(dialogue)[-1].text == f"{question} ({NO_NAME})"
-    assert add_quotations(dialogue, may_know=True) == dialogue
+    assert add_notes(dialogue)[-1].text == f"{question} ({NO_NAME})"
+    assert add_notes(dialogue, may_know=True) == dialogue
 
 
 @pytest.mark.parametrize("question", ["What is my name?", "Is your name on the list of names?"])
 def test_other_questions_for_names_are_left_alone(question: str) -> None:
-    assert add_quotations([ChatMessage("user", question)])[-1].text == question
+    assert add_notes([ChatMessage("user", question)])[-1].text == question
 
 
 def test_question_for_a_number_has_the_corrected_one() -> None:
@@ -184,7 +179,7 @@ def test_question_for_a_number_has_the_corrected_one() -> None:
         ChatMessage("user", "Not five, six."),
         ChatMessage("user", "What is my code?"),
     ]
-    assert add_quotations(dialogue)[-1].text == "What is my code? (The number is nine one six.)"
+    assert add_notes(dialogue)[-1].text == "What is my code? (The number is nine one six.)"
 
 
 @pytest.mark.parametrize(
@@ -237,7 +232,7 @@ def test_long_last_words_are_not_said_again() -> None:
     ],
 )
 def test_question_has_its_result_or_is_asked_for_the_sum(text: str, note: str) -> None:
-    assert add_quotations([ChatMessage("user", text)])[0].text == f"{text} {note}"
+    assert add_notes([ChatMessage("user", text)])[0].text == f"{text} {note}"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.engines.llm.small.unit_conversions import converted
+from appliance.engines.llm.small.hints.unit_conversions import converted
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,17 @@
+"""Hints: what the small model gets wrong and is known, as notes and beginnings of replies.
+
+hint                 what helps with one question
+dialogue             the hint for each question of a dialogue
+quotations           the caller's last words, and the letters of a word
+told_names           the name that the caller has told
+corrected_numbers    a number that the caller has corrected
+corrected_facts      a fact that the caller has corrected
+own_nature           questions about what the assistant is
+impossible_requests  requests that no tool can fulfil
+local_facts          questions for facts of the place, which nobody has told
+spoken_sums          sums that a caller asks for
+story_sums           sums that a caller tells as a story
+clock_sums           times of the day that a caller asks for
+unit_conversions     units that a caller wants converted
+letters              questions about the letters of a word
+"""
