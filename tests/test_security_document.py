@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from appliance.access import signed, token
+from appliance.link import client
 from appliance.settings import GatewayConfig
 from appliance.web import limits, server
 
@@ -55,6 +56,7 @@ def test_every_promise_names_tests_that_exist() -> None:
         ),
         ("tokens of (256) random bits", (8 * token.SECRET_BYTES,)),
         ("yields after (45) s of silence", (GatewayConfig().yield_seconds,)),
+        ("does not answer within (5) seconds", (client.OPEN_SECONDS,)),
         ("clocks of the hosts agree to (5) seconds", (signed.CLOCK_DIFFERENCE_SECONDS,)),
     ],
 )
