@@ -55,6 +55,7 @@ def test_every_promise_names_tests_that_exist() -> None:
             (SCRYPT.log2_n, SCRYPT.r, SCRYPT.p),
         ),
         ("tokens of (256) random bits", (8 * token.SECRET_BYTES,)),
+        ("that has been silent for (45) s", (GatewayConfig().yield_seconds,)),
         ("yields after (45) s of silence", (GatewayConfig().yield_seconds,)),
         ("does not answer within (5) seconds", (client.OPEN_SECONDS,)),
         ("clocks of the hosts agree to (5) seconds", (signed.CLOCK_DIFFERENCE_SECONDS,)),

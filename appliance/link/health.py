@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from appliance.errors import EngineGone
 from appliance.link import protocol
 
-MAX_ANSWER_BYTES = 4 << 20  # the metrics of a process are about 100 KB
+MAX_ANSWER_BYTES = 4 << 20  # the metrics of a gateway begin at 20 KB
 URI = "ws://engine/"  # required by websockets; only the unix socket's path matters
 
 
