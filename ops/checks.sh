@@ -62,6 +62,9 @@ check_engine() {
         judge fail "run $ENGINE info as this user, and fix what it reports"
     elif ! at_least "$version" "${REQUIRED//[a-z ]/}"; then
         judge fail "update $ENGINE"
+    elif is_rootless; then
+        REQUIRED+=', run by root' FOUND+=', rootless'
+        judge fail "run preflight, import and voicectl as root: they and the units use root's $ENGINE"
     fi
 }
 has_engine() {

@@ -193,6 +193,13 @@ engine_store() {
 }
 # Docker's containerd store, the default of new installations since Docker 29.
 is_containerd_store() { [[ $ENGINE == docker && $(docker info --format '{{.DriverStatus}}' 2>/dev/null) == *io.containerd.snapshotter* ]]; }
+# A rootless engine: its images are those of one user, and the units do not see them.
+is_rootless() {
+    case $ENGINE in
+        podman) [[ $(podman info --format '{{.Host.Security.Rootless}}' 2>/dev/null) == true ]] ;;
+        docker) [[ $(docker info --format '{{.SecurityOptions}}' 2>/dev/null) == *name=rootless* ]] ;;
+    esac
+}
 image_layers() { "$ENGINE" image inspect --format '{{range .RootFS.Layers}}{{println .}}{{end}}' "$1" 2>/dev/null | sed '/^$/d'; }
 image_id() {
     local id

@@ -12,6 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from appliance.errors import EngineGone
 from appliance.link import protocol
 
+MAX_ANSWER_BYTES = 4 << 20  # the metrics of a gateway begin at 20 KB
 URI = "ws://engine/"  # required by websockets; only the unix socket's path matters
 
 
@@ -33,7 +34,7 @@ async def ask_health(path: Path, timeout_seconds: float) -> ProcessHealth:
     try:
         async with asyncio.timeout(timeout_seconds):
             async with unix_connect(
-                str(path), URI, compression=None, max_size=None, ping_interval=None
+                str(path), URI, compression=None, max_size=MAX_ANSWER_BYTES, ping_interval=None
             ) as socket:
                 await socket.send(protocol.encode(protocol.HealthRequest()))
                 answer = str(await socket.recv(decode=True))

@@ -5,6 +5,7 @@ Each is run with a few examples in every test run, and for as long as wanted by 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from pipecat.frames.frames import InputAudioRawFrame, InputTransportMessageFrame
 from appliance.access import signed, store, token
 from appliance.access.presented import presented
 from appliance.errors import SessionEnded
+from appliance.gateway.realtime import client_events, server_events
+from appliance.gateway.realtime.config import SessionConfig
 from appliance.gateway.wire import MAX_TEXT_CHARS, ClientFrameDecoder, UnsupportedMessage
 from appliance.settings import GatewayConfig
 from appliance.web.limits import MAX_HEAD_BYTES, HeadReader, HeadTooLarge
@@ -21,8 +24,10 @@ from appliance.web.limits import MAX_HEAD_BYTES, HeadReader, HeadTooLarge
 HEAD = b"GET /ws HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n\r\n"
 READY = '{"label": "rtvi-ai", "type": "client-ready", "id": "1", "data": {"version": "2.0.0"}}'
 TEXT = '{"label": "rtvi-ai", "type": "send-text", "id": "2", "data": {"content": "Hello."}}'
+MAX_ANSWER_CHARS = 2_000  # of the answer to an event that is refused
 WRAPPED = b"m"  # first byte of an input that is the text of a message, in a right frame
 KEY = bytes(store.KEY_BYTES)
+REALTIME = SessionConfig("model", "af_heart", transcripts=True, client_settings=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,42 @@ def _proofs() -> list[bytes]:
     return [each.encode() for each in texts]
 
 
+def feed_event(data: bytes) -> None:
+    """Decode an event of a Realtime client: it is known, or refused with an answer for sending."""
+    config = REALTIME
+    try:
+        event = client_events.decode(data.decode("utf-8", "replace"))
+        if isinstance(event, client_events.SessionUpdate):
+            config = config.updated(event.session)
+    except client_events.RefusedEvent as refused:
+        answer = server_events.error(str(refused.problem), refused.problem.reason, refused.param)
+        text = server_events.encode(answer, 1, beta=False)
+        assert text is not None and len(text) < MAX_ANSWER_CHARS
+        return
+    json.dumps(config.session("s", 1, beta=False))
+    if isinstance(event, client_events.ItemCreate):
+        assert len(event.text) <= client_events.MAX_TEXT_CHARS and len(event.pcm) % 2 == 0
+        event.text.encode()
+
+
+def _events() -> list[bytes]:
+    part = {"type": "input_text", "text": "Hello"}
+    function = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+    # fmt: off
+    examples = (
+        {"type": "input_audio_buffer.append", "audio": "AAEC/w=="},
+        {"type": "conversation.item.create", "event_id": "e",
+         "item": {"type": "message", "role": "user", "content": [part]}},
+        {"type": "conversation.item.truncate", "item_id": "i", "content_index": 0,
+         "audio_end_ms": 9},
+        {"type": "response.create", "response": {"metadata": {"a": "b"}}},
+        {"type": "session.update", "session": {"instructions": "Be brief.", "tools": [function],
+         "audio": {"input": {"turn_detection": {"type": "server_vad"}}}}},
+    )
+    # fmt: on
+    return [json.dumps(each).encode() for each in examples]
+
+
 def feed_planted(data: bytes) -> None:
     """Fail for one first byte: whoever runs the targets has to notice that."""
     assert not data.startswith(b"\x7f")
@@ -127,6 +168,15 @@ TARGETS = {
         feed_proof,
         ["appliance.access.presented", "appliance.access.signed", "appliance.access.store"],
         _proofs(),
+    ),
+    "event": Target(
+        feed_event,
+        [
+            "appliance.gateway.realtime.client_events",
+            "appliance.gateway.realtime.config",
+            "appliance.gateway.realtime.tools",
+        ],
+        _events(),
     ),
 }
 PLANTED = Target(feed_planted, [], [b"x"])

@@ -44,6 +44,12 @@ def _files(folder: Path) -> dict[Path, tuple[int, int]]:
     return {path: (path.lstat().st_size, path.lstat().st_mtime_ns) for path in folder.rglob("*")}
 
 
+def test_rootless_engine_is_refused(carried: Path, offline: Host) -> None:
+    podman = shutil.which("podman")
+    offline.program("podman", f'[[ "$*" == *Rootless* ]] && echo true || exec {podman} "$@"')
+    assert_refused(offline, carried, "podman is rootless here", "as root")
+
+
 def test_imported_image_is_identical_to_the_exported_one(
     connected: Connected, carried: Path, offline: Host
 ) -> None:

@@ -199,6 +199,18 @@ def test_old_engine_fails(host: Host) -> None:
     assert (engine["found"], engine["wanted"]) == ("podman 3.4.4", "podman 4.3 or newer")
 
 
+@pytest.mark.parametrize(
+    ("engine", "rootless", "rootful"),
+    [("podman", "true", "false"), ("docker", "[name=seccomp name=rootless]", "[name=seccomp]")],
+)
+def test_rootless_engine_fails(host: Host, engine: str, rootless: str, rootful: str) -> None:
+    for answer, state in ((rootless, "fail"), (rootful, "pass")):
+        host.program(engine, f"[[ $1 == version ]] && echo 99.0 || echo '{answer}'")
+        found = check(host, "--engine", engine, "--only", "engine")["engine"]
+        assert found["state"] == state
+        assert ("as root" in found["to_do"], "rootless" in found["found"]) == (state == "fail",) * 2
+
+
 def test_release_is_verified_before_it_is_read(
     connected: Connected, carried: Path, host: Host
 ) -> None:

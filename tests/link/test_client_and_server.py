@@ -265,6 +265,21 @@ async def test_answer_above_the_maximum_size_is_a_lost_engine(tmp_path: Path) ->
             await EngineClient("llm", tmp_path / "s").connect()
 
 
+async def test_health_above_the_maximum_size_is_no_answer(tmp_path: Path) -> None:
+    """A gateway that was taken over cannot fill the memory of the guard and the exporter."""
+    texts = iter(["", "x" * (5 << 20)])
+
+    async def answer(socket: ServerConnection) -> None:
+        await socket.recv()
+        report = protocol.HealthReport(ready=True, waiting_for="", metrics=next(texts))
+        await socket.send(protocol.encode(report))
+
+    async with unix_serve(answer, str(tmp_path / "s")):
+        assert (await ask_health(tmp_path / "s", TIMEOUT_SECONDS)).ready
+        with pytest.raises(EngineGone):
+            await ask_health(tmp_path / "s", TIMEOUT_SECONDS)
+
+
 async def test_engine_that_accepts_and_does_not_answer_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

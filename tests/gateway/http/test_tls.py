@@ -7,6 +7,7 @@ import dataclasses
 import json
 import ssl
 import urllib.request
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from client.call import connect_once
 from client.config import Config
 from client.errors import CannotConnect
 from tests.gateway.running_gateway import TOKEN, MakeGateway, RunningGateway
+from tests.gateway.simulated_client import TIMEOUT_SECONDS
 from tests.tls.site import Site, make_site, now
 
 
@@ -76,6 +78,42 @@ async def test_certificate_of_the_sites_ca_is_accepted_and_the_ca_can_be_fetched
         expiry = gateway.metric("voice_tls_certificate_expiry_timestamp_seconds")
         assert 0 < expiry - site.chain.stat().st_mtime < 397 * 86_400
         assert not gateway.logged_errors()
+
+
+@pytest.mark.parametrize(
+    ("version", "accepted"), [(ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True)]
+)
+async def test_tls_older_than_1_2_is_refused(
+    make_gateway: MakeGateway, site: Site, version: ssl.TLSVersion, accepted: bool
+) -> None:
+    old = site.trust()
+    old.set_ciphers("ALL:@SECLEVEL=0")  # otherwise this client itself refuses
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        old.minimum_version = old.maximum_version = version
+    async with make_gateway(**files(site)) as gateway:
+        if accepted:
+            assert (await fetch(gateway, "/healthz", old))[0] == 200
+        else:
+            with pytest.raises(OSError, match=r"EOF|reset|protocol version"):  # by the gateway
+                await fetch(gateway, "/healthz", old)
+
+
+async def test_client_cannot_renegotiate(make_gateway: MakeGateway, site: Site) -> None:
+    """A renegotiation costs the gateway a handshake, and no limit would count it."""
+    async with make_gateway(**files(site)) as gateway:
+        client = await asyncio.create_subprocess_exec(
+            *("openssl", "s_client", "-tls1_2", "-connect", f"127.0.0.1:{gateway.port}"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        assert client.stdin and client.stdout
+        client.stdin.write(b"R\n")  # its command for a renegotiation
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            said = await client.stdout.read()
+            await client.wait()
+    assert b"RENEGOTIATING" in said
+    assert b"no renegotiation" in said
 
 
 async def test_only_the_certificate_of_the_ca_is_handed_out(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
     max_leaves=12,
 )
 FIELDS = sorted({name for allowed, _ in events.DECODERS.values() for name in allowed})
+ODD = [None, True, 7, -1, 1 << 31, 0.5, "", "A", "\xe9", "\ud800", [], [7], {}, {"x": 7}]
 
 
 def message(**item: Any) -> dict[str, Any]:
@@ -137,6 +139,58 @@ def test_a_lone_surrogate_is_refused() -> None:
     assert "Unicode" in str(refusal({"type": "conversation.item.create", "item": item}).problem)
 
 
+def create(*parts: Any, **more: Any) -> dict[str, Any]:
+    item = message() | {"content": list(parts)}
+    return {"type": "conversation.item.create", "item": item} | more
+
+
+def text_part(length: int) -> dict[str, Any]:
+    return {"type": "input_text", "text": "x" * length}
+
+
+def response(metadata: dict[str, str]) -> dict[str, Any]:
+    return {"type": "response.create", "response": {"metadata": metadata}}
+
+
+def truncate(content_index: Any, audio_end_ms: Any) -> dict[str, Any]:
+    numbers = {"content_index": content_index, "audio_end_ms": audio_end_ms}
+    return {"type": "conversation.item.truncate", "item_id": "i"} | numbers
+
+
+@pytest.mark.parametrize(
+    ("event_of", "largest", "param"),
+    [
+        (lambda size: create(text_part(size)), 4000, "item.content[0].text"),
+        (lambda size: create(text_part(2000), text_part(size)), 1999, "item.content"),
+        (lambda size: create(*[text_part(1)] * size), 16, "item.content"),
+        (lambda size: create(text_part(1), previous_item_id="x" * size), 100, "previous_item_id"),
+        (
+            lambda size: {"type": "conversation.item.delete", "item_id": "x" * size},
+            *(100, "item_id"),
+        ),
+        (lambda size: response({str(n): "" for n in range(size)}), 16, "response.metadata"),
+        (lambda size: response({"x": "x" * size}), 512, "response.metadata"),
+        (lambda size: response({"x" * size: ""}), 64, "response.metadata"),
+        (lambda size: truncate(size, 0), 2**31 - 1, "content_index"),
+        (lambda size: truncate(0, size), 2**31 - 1, "audio_end_ms"),
+    ],
+    ids=[
+        *("text", "text of all parts", "parts", "previous item", "id", "metadata"),
+        *("value of metadata", "name of metadata", "content index", "milliseconds"),
+    ],
+)
+def test_what_is_larger_than_its_limit_is_refused(
+    event_of: Callable[[int], dict[str, Any]], largest: int, param: str
+) -> None:
+    assert isinstance(decode(json.dumps(event_of(largest))), ClientEvent)
+    assert refusal(event_of(largest + 1)).param == param
+
+
+def test_an_id_that_is_not_printable_is_refused() -> None:
+    event = {"type": "conversation.item.retrieve", "item_id": "a\n\x1b[31mb"}
+    assert "not printable" in str(refusal(event).problem)
+
+
 @given(st.text() | st.binary().map(lambda data: data.decode("utf-8", "replace")))
 @example("[]")
 @example("[" * 100_000)
@@ -147,19 +201,52 @@ def test_no_text_breaks_the_decoder(text: str) -> None:
         assert refused.problem.reason
 
 
-@given(
-    st.sampled_from(sorted(events.DECODERS)),
-    st.dictionaries(st.sampled_from([*FIELDS, "event_id", "x"]), JSON),
-)
-def test_no_event_breaks_the_decoder(kind: str, fields: dict[str, Any]) -> None:
+def examine(event: dict[str, Any]) -> None:
+    """Decode an event. If it is refused, the answer quotes little of it, and can be sent."""
     try:
-        assert isinstance(decode(json.dumps({**fields, "type": kind})), ClientEvent)
+        assert isinstance(decode(json.dumps(event)), ClientEvent)
     except RefusedEvent as refused:
         assert len(str(refused.problem)) < 500
+        assert len(refused.param) < 500
+        assert len(refused.event_id) <= 100
         answer = server_events.error(str(refused.problem), refused.problem.reason, refused.param)
         assert json.loads(server_events.encode(answer, 1, beta=False) or "") == answer | {
             "event_id": "event_1"
         }
+
+
+@given(
+    st.sampled_from(sorted(events.DECODERS)),
+    st.dictionaries(st.sampled_from([*FIELDS, "event_id", "x"]), JSON),
+)
+@example("x" * 10_000, {})
+@example("response.cancel", {"x" * 10_000: 1})
+@example("response.cancel", {"event_id": "x" * 10_000, "why": 1})
+def test_no_event_breaks_the_decoder(kind: str, fields: dict[str, Any]) -> None:
+    examine({**fields, "type": kind})
+
+
+@pytest.mark.parametrize("value", ODD, ids=repr)
+def test_no_odd_value_breaks_the_decoder(value: Any) -> None:
+    """Each of these values in each place of each event."""
+    for kind, (names, _) in events.DECODERS.items():
+        for name in names:
+            examine({"type": kind, name: value})
+    for name in ("type", "role", "content", "id"):
+        item = message(type="input_text", text="Hello") | {name: value}
+        examine({"type": "conversation.item.create", "item": item})
+    for part in (
+        *(value, {"type": value}),
+        *({"type": f"input_{kind}", kind: value} for kind in ("text", "audio")),
+    ):
+        examine(create(part))
+    output = {"type": "function_call_output", "output": "x", "call_id": "c"}
+    for name in ("output", "call_id", "id"):
+        examine({"type": "conversation.item.create", "item": output | {name: value}})
+    for name in ("metadata", "conversation", "output_modalities", "modalities", "x"):
+        examine({"type": "response.create", "response": {name: value}})
+    examine(truncate(value, 0))
+    examine(truncate(0, value))
 
 
 CONFIG = SessionConfig("m", "af_heart", transcripts=True, client_settings=False)
