@@ -265,9 +265,8 @@ class BoundedHttp(HttpToolsProtocol):
 class OneBuffer(asyncio.BufferedProtocol):
     """Receives the data of another protocol in one buffer of the process.
 
-    For an asyncio.Protocol, uvloop lets OpenSSL decrypt each record into 256 KiB of new memory.
-    Measured in a gateway: 65 us of CPU time for an audio frame, 41 us with this buffer, 33 us
-    without TLS. A process that does nothing else shows no difference.
+    For an asyncio.Protocol, uvloop lets OpenSSL decrypt each record into 256 KiB of new memory. An
+    audio frame then takes this server 97 us of CPU time; 71 us with this buffer, 59 us without TLS.
     """
 
     _buffer = memoryview(bytearray(RECEIVE_BYTES))  # read before the next record is decrypted
