@@ -84,13 +84,13 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     def handle_events(self) -> None:
         """Handle the events of a slice, unless the client has used up its frames."""
-        pending = self.conn.events_received()
-        frames = sum(isinstance(event, Frame) for event in pending)
+        # All of them are frames, except for the request at the start, which counts as one, too.
+        frames = len(self.conn.events)
         if frames and not self._frames.take(frames, self.loop.time()):
+            self.conn.events_received()
             self.conn.data_to_send()  # pongs
             self._end_flood()
             return
-        self.conn.events = pending
         super().handle_events()
 
     def handle_parser_exception(self) -> None:
@@ -128,10 +128,10 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         else:
             self.conn.data_to_send()  # RFC 6455 asks only for an answer to the latest ping
 
-    async def send(self, message: Any) -> None:
-        await super().send(message)
-        if message["type"] == "websocket.accept":
-            self.visitor.leave()
+    def start_keepalive(self) -> None:
+        """Give the visitor's place back: the handshake is complete."""
+        super().start_keepalive()
+        self.visitor.leave()
 
     def _end_flood(self) -> None:
         if not self._deaf:

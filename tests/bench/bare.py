@@ -2,7 +2,7 @@
 
 `python -m tests.bench.bare` takes the settings of the gateway, whose code it runs except for:
 the HTTP and WebSocket protocols with their bounds, which are uvicorn's here; the check of tokens;
-admission; the pace of audio; and the confinement of the process.
+admission; and the pace of audio. The process is confined, as the gateway is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request
 
 from appliance import __main__ as program
-from appliance.commands import processes
 from appliance.gateway import server, wire
 from appliance.gateway.http import listener
 from appliance.gateway.http.admission import Admission, ConnectionAttempt, GatewayState
@@ -89,7 +88,6 @@ def take_everything_away() -> None:
         },
         listener: {"BoundedWebSocket": UnboundedWebSocket},
         wire: {"InputPace": AnyPace},
-        processes: {"_confine": lambda *_: None},
     }
     for module, names in replacements.items():
         for name, replacement in names.items():

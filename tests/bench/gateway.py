@@ -47,8 +47,8 @@ class MeasuredGateway:
 
     def cpu_seconds(self) -> float:
         """Return the CPU time of the process so far, user and system."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
+        # The clock of another process, as of clock_getcpuclockid(3): /proc counts in 10 ms.
+        return time.clock_gettime(~self.process.pid << 3 | 2)
 
     def task_count(self) -> int:
         """Return the task count of the gateway's event loop, at most TASK_COUNT_SECONDS old."""

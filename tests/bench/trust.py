@@ -2,6 +2,9 @@
 
 Both run on instant engines and are called at the same time, so that the speed of the machine, which
 changes, affects both: called in turn on a busy machine, the ratio of a round was 0.74 to 1.03.
+There are several pairs of them, because two processes of the same build differ by up to 5 % as long
+as they run. The calls of each gateway begin at a random moment: otherwise the frames of all of them
+would arrive in the same order every 40 ms.
 Compared are the time from the user's last word to the first sound, and the CPU time of the gateway
 process for each second of a call, including the start of the call: that of a TLS handshake and a
 token.
@@ -13,6 +16,8 @@ import argparse
 import asyncio
 import contextlib
 import dataclasses
+import os
+import random
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -20,12 +25,14 @@ from pathlib import Path
 
 from appliance.gpu_proof.record import percentile
 from client.config import Config
+from client.wire import FRAME_SECONDS
 from tests.bench.capacity import call
 from tests.bench.figures import machine, row, verdict
 from tests.bench.gateway import SETTINGS, MeasuredGateway, as_a_site_has_it, running
 from tests.e2e.appliance import Appliance
 
 ROUNDS = 6
+PAIRS = 3  # of gateways
 CALLERS = 2  # at the same time
 TURNS = 3  # of each caller in a round; the first one of a call is not counted
 MAX_VOICE_TO_VOICE_RATIO = 1.02
@@ -50,8 +57,9 @@ class Costs:
     ) -> None:
         """Hold `callers` calls at once, and add their samples. `noisy`: see noise.py."""
         before, began = self.gateway.cpu_seconds(), time.monotonic()
+        start = random.uniform(0, FRAME_SECONDS)
         calls = [
-            call(self.gateway.config, number * 0.37, turns, number if noisy else None)
+            call(self.gateway.config, start + number * 0.37, turns, number if noisy else None)
             for number in range(callers)
         ]
         records = await asyncio.gather(*calls)
@@ -64,16 +72,31 @@ class Costs:
             waits = [record.voice_to_voice_seconds for record in each[1:]]
             self.voice_to_voice_seconds += [wait for wait in waits if wait is not None]
 
+    def add(self, other: Costs) -> None:
+        """Add the samples of another gateway of the same kind."""
+        self.voice_to_voice_seconds += other.voice_to_voice_seconds
+        self.cpu_shares += other.cpu_shares
+        self.cpu_seconds += other.cpu_seconds
+        self.call_seconds += other.call_seconds
 
-async def measure(folder: Path, rounds: int = ROUNDS) -> list[str]:
-    """Measure both gateways. Return the lines to print."""
-    async with _bare(folder / "without") as without, as_a_site_has_it(folder / "with") as guarded:
-        costs = Costs(without), Costs(guarded)
-        for each in costs:
+
+async def measure(folder: Path, rounds: int = ROUNDS, pairs: int = PAIRS) -> list[str]:
+    """Measure the gateways of all pairs. Return the lines to print."""
+    without, guarded = [], []
+    async with contextlib.AsyncExitStack() as running_gateways:
+        start = running_gateways.enter_async_context
+        for number in range(pairs):
+            without.append(Costs(await start(_bare(folder / f"without-{number}"))))
+            guarded.append(Costs(await start(as_a_site_has_it(folder / f"with-{number}"))))
+        for each in without + guarded:
             await call(each.gateway.config, 0, 1)  # the first call of a process loads modules
         for _ in range(rounds):
-            await asyncio.gather(*(each.hold_round() for each in costs))
-    return report(*costs)
+            await asyncio.gather(*(each.hold_round() for each in without + guarded))
+    for costs in (without, guarded):
+        for other in costs[1:]:
+            costs[0].add(other)
+    load = f"  load of the machine at the end, this bench included: {os.getloadavg()[0]:.1f}"
+    return [*report(without[0], guarded[0]), load]
 
 
 def report(without: Costs, guarded: Costs) -> list[str]:
@@ -117,10 +140,11 @@ async def _bare(folder: Path) -> AsyncIterator[MeasuredGateway]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.trust", description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds of calls ({ROUNDS})")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help=f"pairs of gateways ({PAIRS})")
     args = parser.parse_args()
     print(f"On {machine()}", flush=True)
     with tempfile.TemporaryDirectory(prefix="voice-trust.") as folder:
-        print("\n".join(asyncio.run(measure(Path(folder), args.rounds))), flush=True)
+        print("\n".join(asyncio.run(measure(Path(folder), args.rounds, args.pairs))), flush=True)
 
 
 if __name__ == "__main__":
