@@ -38,8 +38,8 @@ _STOP = re.compile(r"[.,;:!?…]$")
 _LABELS = _words(
     "p pg pp pgs ch chap chs art arts para paras par sec secs sect subsec cl fig figs eq eqs exh"
     " app vol vols bk pt ver rev rm rms apt ste bldg flr fl ext acct rte rt hwy est ca ser tel ph"
-    " amend wt ht temp nos no cert reg inv ord stat ex ctrm crtrm doc dkt dwg l ll fn ep eps div lvl"
-    " prob sched dist resp"
+    " amend wt ht temp nos no cert reg inv ord stat ex ctrm crtrm doc dkt dwg l ll fn ep eps div"
+    " lvl prob sched dist resp"
 )
 # Those that are words, too: "This is my app. I like it."
 _LABELS_AND_WORDS = _words("art app par fig reg rev ser ext temp no stat ex doc l prob")
@@ -48,9 +48,11 @@ _MONTHS = _words("jan feb mar apr jun jul aug sep sept oct nov dec")
 _SHORT_WORDS = _words(
     "approx avg max misc incl excl esp resp appt acct amt qty tel ref hr hrs yrs pts ed eds orig"
     " min mgr asst attn mfg dept depts govt univ assn bros viz cf blvd ave rd ln pkwy hwy sq bldg"
-    " tab tabs cap caps ingr lg med sm pkg pkgs pkt doz ppl pt hx dx"
+    " tab tabs cap caps mfr pls ingr lg med sm pkg pkgs pkt doz ppl pt hx dx"
 )
-_SHORT_UNITS = _words("in ft lb lbs oz hr hrs min mins sec secs yr yrs yd mi gal tsp tbsp wk mo")
+_SHORT_UNITS = _words(
+    "in ft lb lbs oz hr hrs min mins sec secs yr yrs yd mi gal tsp tbsp wk mo cu sq fl qt"
+)
 
 _ROMAN = re.compile(r"[IVXLCDM]{2,}[A-E]?[a-e]?\d?(?:[-–/.][IVXLCDMA-E]+[A-Ea-e]?)*")
 _ROMAN_LETTER = re.compile(r"[IVX](?:[-–/][IVXLCDM]+[A-Ea-e]?)*[A-E]?")
@@ -115,8 +117,8 @@ _CODE_LABELS = _words(
     "flight flights room rooms suite rule rules route highway interstate bus train building gate"
     " form forms section sections valve pump channel locker unit model bed ward track bay class"
     " course exit title article code division line hall boeing airbus tank motor alarm block cell"
-    " zone docket bill order port courtroom page document drawing item wind winds low mid high upper"
-    " early late takes took lasts lasted pt"
+    " zone docket bill order port courtroom page document drawing item wind winds low mid high"
+    " upper early late takes took lasts lasted pt"
 )
 # Before a day that is written "5/1".
 _DAY = re.compile(r"\(?\d{1,2}/\d{1,2}\b(?!/)")
@@ -224,7 +226,7 @@ def _is_abbreviation_before_number(words: Sequence[str], index: int) -> bool:
 
 def _can_be_labelled(name: str, next_word: str) -> bool:
     bare = _bare(next_word)
-    if next_word.lstrip("#")[:1].isdigit() or (_ROMAN.fullmatch(bare) is not None):
+    if re.match(r"#?(?:[A-Z]{1,3}-?)?\d", next_word) or (_ROMAN.fullmatch(bare) is not None):
         return True
     if name in _LABELS_AND_WORDS:
         return False

@@ -100,6 +100,7 @@ _WORDS = {
     "min": "minimum",
     "mgr": "manager",
     "pls": "please",
+    "mfr": "manufacturer",
     "educ": "education",
     "asst": "assistant",
     "attn": "attention",
@@ -398,7 +399,7 @@ ABBREVIATIONS: Rules = (
     # "312 pp. with maps", but "It fell 2 pp." are percentage points
     rule(r"(?<=\d )pp\.(?=\s[a-z(]|[,;)])", "pages"),
     rule(r"(?<=\d )ppl\b\.?", "people"),
-    rule(r"\b(sq|cu|fl)\.\s?(ft|in|yd|mi|m|oz)\b\.?(?=\s[a-z(\d]|[,;)]|(\W|$))", _square_foot),
+    rule(r"\b(sq|cu|fl)\.\s?(ft|in|yd|mi|m|oz)\b\.?(?=\W|$)", _square_foot),
     rule(r"(?<=\d)\s?cm\s?H2O\b", " cmH2O"),
     rule(rf"(?<!slash )(?<!\w)({any_of(_WRITTEN)})(?![\w/])", lambda m: _WRITTEN[m[1]]),
     rule(

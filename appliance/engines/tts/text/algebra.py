@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from appliance.engines.tts.text.rule import Match, Rules, rule
 
 _VARIABLE = r"[a-z]"
-_OPERATOR_NEAR = r"\s?[-−+=<>≤≥≠*×·^]"
 
 
 def _function(match: Match) -> str:

@@ -63,17 +63,18 @@ CLINICAL: Rules = (
     rule(
         rf"\b({_RATE}\s(?:(?:is|was|were|in|the|now|low|mid|high)[\s-])*)([1-4]?\d0)s\b(?!/)", tens
     ),
-    rule(r"(?i:(\b(?:the|low|mid|high|upper|early|late)[\s-]))([1-4]\d0)s\b", tens),
+    rule(r"(?i:(\b(?:the|low|mid|high|upper|early|late)[\s-]))([12][1-9]0|200)s\b", tens),
     # two levels of the spine: "C5/6", "L5/S1"
     rule(r"\b([CTLS]\d{1,2})/([CTLS]?\d{1,2})\b(?!/)", r"\1 \2"),
     rule(r"\b[Rr]esp\.\s(?=\d)", "respirations "),
     # one tablet without a period: "1 tab po", "2 tab daily"
     rule(
-        r"(?<=\d )(tab|cap)(?=\s(?:[Pp]\.?[Oo]\b|by|q|daily|every|twice|once|at|[BTQ]ID|b\.i|t\.i))",
+        r"(?<=\d )(tab|cap)"
+        r"(?=\s(?:[Pp]\.?[Oo]\b|by|q|daily|every|twice|once|at|[BTQ]ID|b\.i|t\.i))",
         lambda m: "tablet" if m[1] == "tab" else "capsule",
     ),
     # times: "CP x3", "A&Ox4", "Lasix 40 mg x1"
-    rule(r"(?<=[A-Za-z)]\s)[x×]\s?(?=\d{1,2}\b(?![.,:/'\"″-]|\s?[\d%a-z°µ]))", "times "),
+    rule(r"(?<=[A-Za-z)]\s)[x×]\s?(?=\d\b(?![.,:/'\"″-]|\s?[\d%a-z°µ]))", "times "),
     rule(r"(?<=[A-Z])x(?=\d\b)", " times "),
     rule(r"(?<=\s)[x×](?=\d\s(?:now|dose|doses|then|daily|today|and|in|at|on)\b)", "times "),
     # how often: "1x/day", "3×/wk"

@@ -268,6 +268,8 @@ CODES: Rules = (
     rule(r"\b(\d{1,2}):(\d{2})-([a-z]{2})-(\d+)(?!\w)", _case_number),
     rule(r"(?<![\w-])(\d{2})-([A-Za-z]{2,3})-(\d+)(?!\w)", _docket),
     rule(r"(?<=[A-Za-z])#(?=\d)", " # "),  # "ID#4821"
+    # "ending -4417": the dash stands for the digits before
+    rule(r"(?i:(\bend(?:ing|s|ed)(?:\s(?:in|with))?\s))[-–](?=\d{3,}\b)", r"\1"),
     # telephone numbers
     rule(r"(?<=\d{3}[-. ]\d{4})\s?x(?=\d{1,5}\b)", " extension "),
     # groups of letters and digits: "1Z 999 AA1 01 2345 6784"

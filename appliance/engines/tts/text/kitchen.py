@@ -32,6 +32,7 @@ _MEASURES = {
     "pkt": ("packet", "packets"),
     "doz": ("dozen", "dozen"),
 }
+_SIZES = {"lg": "large", "med": "medium", "sm": "small"}
 
 
 def _measure(match: Match) -> str:
@@ -49,4 +50,3 @@ KITCHEN: Rules = (
     rule(r"\bingr\.(?=\s)", "ingredients"),
     rule(r"(?<=\ba )(lg|med|sm)\.(?=\s[a-z])", lambda m: _SIZES[m[1]]),
 )
-_SIZES = {"lg": "large", "med": "medium", "sm": "small"}

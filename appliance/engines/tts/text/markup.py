@@ -23,11 +23,11 @@ _TAGS = (
     "|sup|img|details|summary|blockquote|small|mark|del|ins|kbd|think|speak|section"
 )
 
-_MASK = r"(?:[*•#xX]{2,}[- ]?){1,4}"
+_MASK = r"(?:(?:[*•]{2,}|[xX]{3,})[- ]?(?:(?:[*•]{2,}|[xX]{2,})[- ]?){0,3})"
 
 MARKUP: Rules = (
     # a number of which only the end is shown: "***-**-6789"
-    rule(rf"(?<![\w*]){_MASK}(?<=[*•#xX -])(\d{{2,5}})(?![\w-])", _masked),
+    rule(rf"(?<![\w*]){_MASK}(?<=[*•xX -])(\d{{2,5}})(?![\w-])", _masked),
     *STARS_AND_BARS,
     rule(r"```[\w+-]*", " "),
     rule(r"!?\[([^\[\]\n]*)\]\(([^()\s]|\([^()\s]*\))*(?:\s\"[^\"]*\")?\)", r"\1"),

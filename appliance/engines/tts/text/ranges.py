@@ -44,6 +44,7 @@ WORD_RANGES: Rules = (
     # letters in the order of the alphabet, after a plural: "lines A–D", "seats 12A-C"
     rule(r"(?<=s )(\d{0,3})([A-Z])\s?[–-]\s?(\d{0,3}[A-Z])\b(?!-)", _letters),
     rule(r"(?<![\w-])([A-Z])–([A-Z])(?![\w-])", r"\1 to \2"),
+    rule(r"(?<![\w-])(\d{1,3})([A-Z])–(\d{0,3}[A-Z])(?![\w-])", _letters),
     rule(r"(?<=[a-z] )()([A-Z])-([A-Z])(?=[.,;:!?)])", _letters),
     rule(r"\(([a-zA-Z])\)\s?[–-]\s?(?=\([a-zA-Z]\))", r"(\1) to "),
     rule(r"(?<=\d)\s?[–-]\s?(?=#\d)", " to "),
@@ -57,7 +58,7 @@ WORD_RANGES: Rules = (
 RANGES: Rules = (
     rule(r"(?<=\d)(st|nd|rd|th)\s?[-–]\s?(?=\d+(?:st|nd|rd|th)\b)", r"\1 to "),
     rule(
-        rf"(?<=\d)\s?[–—]\s?(?=(?:minus )?{NUMBER})|(?<=\d)(?<![A-Za-z]\d)-(?=\d)|(?<=\d)\s-\s(?=\d)",
+        rf"(?<=\d)\s?[–—]\s?(?=(?:minus )?{NUMBER})|(?<=\d)-(?=\d)|(?<=\d)\s-\s(?=\d)",
         " to ",
     ),
     rule(rf"\b({SCALE_WORD})\s?[-–—]\s?(?=(?:minus )?{NUMBER})", r"\1 to "),

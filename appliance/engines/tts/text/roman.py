@@ -20,7 +20,8 @@ COUNTED: Final = words(
     " region annex figure table canto page pages clause paragraph protocol lead mark series vatican"
     " apollo generation unit exhibit item order zone area form rank angiotensin bipolar band cn"
     " pillar model plan option step ring question complex interferon collagen rule canon psalm"
-    " convention directive corps game round session lesson module area subtype sign day digit finger toe ray"
+    " convention directive corps game round session lesson module area subtype sign day"
+    " digit finger toe ray"
     " metacarpal metatarsal div team gate"
 )
 _OFTEN_ROMAN = frozenset(

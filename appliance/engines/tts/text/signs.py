@@ -96,7 +96,7 @@ SIGNS: Rules = (
     rule(r"(?<=\w)\+\+(?!\w)", " plus plus "),
     rule(r"(?<=[\w)])\s?\+\s?(?=[\w(.])", " plus "),
     rule(r"(?<![\w)\]%°^])\+\s?(?=\.?\d|[$£€])", " plus "),
-    rule(r"(?<=[\w%°\"″'])\+(?!\w)", " plus "),
+    rule(r"(?<=[\w%°″])\+(?!\w)", " plus "),
     # a minus sign after a letter or number: an ion, a mark, a cut "−"
     rule(r"(?<=\w)−(?!\w)", " minus "),
     rule(r"(?<![\w)\]%°^\"″])(?:[-–]|−\s?)(?=\.?\d|[$£€]\.?\d)", _minus),

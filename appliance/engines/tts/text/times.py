@@ -86,7 +86,8 @@ _AT_BEFORE = re.compile(
     r"|ends?|leaves?|departs?|arrives?|[A-Z][a-z]+day|tomorrow|today|tonight|time)\W*$"
 )
 _FOR_BEFORE = re.compile(
-    r"\b(?:for|takes?|took|lasts?|lasted|about|duration|(?:travel|flight|running|total|cook\w*) time"
+    r"\b(?:for|takes?|took|lasts?|lasted|about|duration"
+    r"|(?:travel|flight|running|total|cook\w*) time"
     r"|in|within|runs|every|another|after about|of|is|was)\W*$",
     re.I,
 )

@@ -28,8 +28,7 @@ _DENOMINATOR_WORDS = (
     "|gallon|liter|kilo|inch|foot|ton|cycle|set|serving|case|box|seat|room|ticket|share|core|token"
     "|request|actuation|spray|acre|side|field|hpf|child|adult|student|employee|tab|cap|pill|drop"
     "|puff|ampoule|sachet|patch|syringe|pump|infusion|injection|frame|sample|eye|cell|nostril"
-    "|decade|century|word|line|house|household|class|game|match|lap|round|slice|hectare|device"
-    "|floor|cup|card|ounce|meter|pixel|row|column|train|car|truck|plant|animal|bird|pound"
+    "|decade|century|household|hectare"
 )
 _SHORT_WORDS = {
     "tab": "tablet",
@@ -277,7 +276,7 @@ _COMPASS = {"N": "north", "S": "south", "E": "east", "W": "west"}
 _TIMED_MINUTES = (
     r"(?i:(\b(?:goals?|scored|booked|penalty|bake|boil|simmer|roast|stoppage|equali[sz]er|steep"
     r"|knead)\b"
-    r"(?:(?!\b(?:wide|tall|long|high|deep|x|by)\b)[^.;!?'\d]){0,24}\d{1,2}(?:[-–]\d{1,2})?))'(?![\w'])"
+    r"(?:(?!\b(?:wide|tall|long|high|deep|x|by)\b)[^.;!?'\d]){0,24}\d{1,2}(?:'?[-–]\d{1,2})?))'(?![\w'])"
 )
 _OPENING_QUOTE = re.compile(r'(?<!\d)"')
 _MASS = r"(?:mg|mcg|µg|g)"
@@ -292,11 +291,11 @@ DIMENSIONS: Rules = (
     rule(r"(?<![\w.,])(\d{3,4}(?:\.\d)?)\s?mb\b", _millibars),
     rule(r"(?<![\w.,/-])(\d{1,2})\s(st)(?=\s\d{1,2}\s?lbs?\b)", r"\1 stone"),
     # the direction of a coordinate: "51.5° N"
-    rule(r"(?<=[°'\"″])(\s?)([NSEW])\b(?![-'.]\w)", lambda m: f"{m[1]} {_COMPASS[m[2]]}"),
+    rule(r"(?<=\d[°'\"″])(\s?)([NSEW])\b(?![-'.]\w)", lambda m: f"{m[1]} {_COMPASS[m[2]]}"),
     # "3'-6"": feet and inches
     rule(r"(?<=\d)'-(?=\d{1,2}(?:\s\d+/\d+)?(?:\"|″|''))", "' "),
     rule(r"(?<=\d)(['\"″])\s?[x×]\s?(?=\d)", r"\1 x "),
-    rule(_TIMED_MINUTES, r"\1 minutes"),
+    rule(_TIMED_MINUTES, lambda m: f"{m[1].replace(chr(39), '')} minutes"),
     # the strengths of a combined drug: "50/1000 mg", "500 mg/125 mg"; "1/2 mg" is a fraction
     rule(
         rf"(?<![\w./,-])(\d+(?:\.\d+)?)/(?=(?:[2-9]\d|\d{{3,}}|\d+\.\d+)\s?{_MASS}\b(?!/))",
@@ -323,7 +322,7 @@ DIMENSIONS: Rules = (
     rule(r"(?<=\d)(\s?|-)in\.(?=\s[a-z]|\sx\s|,)", "″"),
     rule(
         r"(?<=\d)([\s-]?(?:ft|lbs?|oz|hrs?|mins?|secs?|yrs?|yds?|mi|gal|qt|tsp|tbsp|wks?|mos?))\."
-        r"(?=\s[a-z(\d]|[,;:)]|\s?[–-]\s?\d)",
+        r"(?=\s[a-z(\d]|[,;:)/]|\s?[–-]\s?\d)",
         r"\1",
     ),
     rule(r"(\d+)'([–-]\d+)'(?!\w)", r"\1\2 ft"),
