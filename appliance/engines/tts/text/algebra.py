@@ -14,7 +14,7 @@ def _function(match: Match) -> str:
 
 # Before markup: "|" is also the border of a table, and "**" marks bold text.
 STARS_AND_BARS: Rules = (
-    rule(r"(?<=[\w)])\s?\*\*\s?(?=\d)", "^"),
+    rule(r"(?:(?<=\d)|(?<=\b[a-z])|(?<=\)))\*\*(?=\d)(?!\d+\*)", "^"),
     rule(
         rf"(?<![\w|])\|\s?(-?{_VARIABLE}(?:\s?[-−+]\s?\w)?|[-−]\d+(?:\.\d+)?)\s?\|(?=\s?[<>=≤≥])",
         r"the absolute value of \1 ",

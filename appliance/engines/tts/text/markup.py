@@ -23,11 +23,16 @@ _TAGS = (
     "|sup|img|details|summary|blockquote|small|mark|del|ins|kbd|think|speak|section"
 )
 
-_MASK = r"(?:(?:[*•]{2,}|[xX]{3,})[- ]?(?:(?:[*•]{2,}|[xX]{2,})[- ]?){0,3})"
+# Possessive, so that a long row of stars takes linear time.
+# Up to three stars are bold text: "**12**".
+_MASK = (
+    r"(?:(?:[*•]{2,16}+|[xX]{2,16}+)-(?:[*•]{2,16}+|[xX]{2,16}+)|[*•]{4,16}+|[xX]{3,16}+)"
+    r"(?:[- ](?:[*•]{2,16}+|[xX]{2,16}+)){0,3}+[- ]?"
+)
 
 MARKUP: Rules = (
     # a number of which only the end is shown: "***-**-6789"
-    rule(rf"(?<![\w*]){_MASK}(?<=[*•xX -])(\d{{2,5}})(?![\w-])", _masked),
+    rule(rf"(?<![\w*•]){_MASK}(\d{{2,5}})(?![\w*-])", _masked),
     *STARS_AND_BARS,
     rule(r"```[\w+-]*", " "),
     rule(r"!?\[([^\[\]\n]*)\]\(([^()\s]|\([^()\s]*\))*(?:\s\"[^\"]*\")?\)", r"\1"),

@@ -81,6 +81,8 @@ WORDS_BY_TEXT = {
     "SSN ***-**-6789": "SSN ending in six seven eight nine",
     "card ending -4417": "card ending four four one seven",
     "xx63 of": "xx sixty-three of",
+    "**12** and **bold** 12": "twelve and bold twelve",
+    "***30 tablets*** in 2 **3** times": "thirty tablets in two three times",
     # money
     "8 x $12.50 = $100": "eight times twelve dollars and fifty cents equals one hundred dollars",
     "$(2.3) million": "minus two point three million dollars",
