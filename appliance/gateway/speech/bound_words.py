@@ -88,7 +88,7 @@ _FILLERS = _words(
     "number numbers no codes code digits is are was were of the your in with for to my ssn account"
     " card id on that at line ends ended ending or and #"
 )
-_MIN_DIGITS = 3
+_DIGITS = re.compile(r"[#(+–-]*(?:\d{3}|0\d|\d{2}-\d{3})")
 # Words that decide how "90/60", "4/5" or "1:10" is read.
 _RATIO_LABELS = re.compile(
     r"bp|pressure|systolic|scor(?:e|ed|es)|rat(?:e|ed|ing)|pain|gcs|apgar|grade[sd]?|strength|power"
@@ -287,7 +287,7 @@ def _is_between_label_and_digits(words: Sequence[str], index: int) -> bool:
             if _STOP.search(_core(following).rstrip(":")):
                 return False
             continue
-        return re.match(r"[#(+]*(?:\d{3}|0\d|\d{2}-\d{3})", following.lstrip(_OPENERS)) is not None
+        return _DIGITS.match(following.lstrip(_OPENERS)) is not None
     return not _STOP.search(_core(words[index]).rstrip(":"))
 
 
@@ -297,7 +297,8 @@ def _is_between_label_and_code(words: Sequence[str], index: int) -> bool:
     name = word.rstrip(":").lower()
     if _STOP.search(word.rstrip(":")):
         return False
-    if name == "c/o":
+    # "2.3M hits": the noun tells millions from a size
+    if name == "c/o" or re.fullmatch(r"\$?\d[\d.,]*[kKmM]", word):
         return True
     if following is None:
         return False
