@@ -117,7 +117,9 @@ def _single_letter(
     names = before.lower in LETTERED and (ends or word.text == "A")
     spells = word.text == "A" and len(after.text) == 1 and after.text.isupper()
     begins = not any(map(str.isalnum, before.text))
+    is_spelled_before = len(before.text) == 1 and before.text in "BCDEFGHJKLMNOPQRSTUVWXYZ"
     inside = word.text == "A" and not begins and not is_shouted and not before.text.istitle()
+    inside |= word.text == "A" and bool(before.text) and is_spelled_before  # "flight U A four"
     return Change(letters="A") if names or spells or inside else None
 
 
@@ -152,6 +154,7 @@ def _initialism(
     small = stem.lower()
     if stem in SPELLED_AS_NOUNS:
         names = before.lower in DETERMINERS or (stem == "IT" and after.lower in IT_NOUNS)
+        names |= stem == "AM" and before.tag == "CD"  # "eight fifteen AM to three"
         return spelled if not is_shouted and names else None
     if stem in SPELLED:
         return None if is_shouted and is_known(small) else spelled

@@ -38,19 +38,23 @@ _STOP = re.compile(r"[.,;:!?…]$")
 _LABELS = _words(
     "p pg pp pgs ch chap chs art arts para paras par sec secs sect subsec cl fig figs eq eqs exh"
     " app vol vols bk pt ver rev rm rms apt ste bldg flr fl ext acct rte rt hwy est ca ser tel ph"
-    " amend wt ht temp nos no cert reg inv ord stat ex ctrm crtrm doc dkt dwg"
+    " amend wt ht temp nos no cert reg inv ord stat ex ctrm crtrm doc dkt dwg l ll fn ep eps div"
+    " lvl prob sched dist resp"
 )
 # Those that are words, too: "This is my app. I like it."
-_LABELS_AND_WORDS = _words("art app par fig reg rev ser ext temp no stat ex doc")
+_LABELS_AND_WORDS = _words("art app par fig reg rev ser ext temp no stat ex doc l prob")
+_MONTHS = _words("jan feb mar apr jun jul aug sep sept oct nov dec")
 # In the middle of a sentence, before a word in lower case or a number.
 _SHORT_WORDS = _words(
     "approx avg max misc incl excl esp resp appt acct amt qty tel ref hr hrs yrs pts ed eds orig"
     " min mgr asst attn mfg dept depts govt univ assn bros viz cf blvd ave rd ln pkwy hwy sq bldg"
-    " tab tabs cap caps"
+    " tab tabs cap caps mfr pls ingr lg med sm pkg pkgs pkt doz ppl pt hx dx"
 )
-_SHORT_UNITS = _words("in ft lb lbs oz hr hrs min mins sec secs yr yrs yd mi gal tsp tbsp wk mo")
+_SHORT_UNITS = _words(
+    "in ft lb lbs oz hr hrs min mins sec secs yr yrs yd mi gal tsp tbsp wk mo cu sq fl qt"
+)
 
-_ROMAN = re.compile(r"[IVXLCDM]{2,}[A-E]?[a-e]?\d?(?:[-–/][IVXLCDM]+[A-Ea-e]?)*")
+_ROMAN = re.compile(r"[IVXLCDM]{2,}[A-E]?[a-e]?\d?(?:[-–/.][IVXLCDMA-E]+[A-Ea-e]?)*")
 _ROMAN_LETTER = re.compile(r"[IVX](?:[-–/][IVXLCDM]+[A-Ea-e]?)*[A-E]?")
 _LOWER_ROMAN = re.compile(r"[ivxl]+(?:[-–][ivxl]+)?")
 _COUNTED = re.compile(
@@ -84,7 +88,7 @@ _FILLERS = _words(
     "number numbers no codes code digits is are was were of the your in with for to my ssn account"
     " card id on that at line ends ended ending or and #"
 )
-_MIN_DIGITS = 3
+_DIGITS = re.compile(r"[#(+–-]*(?:\d{3}|0\d|\d{2}-\d{3})")
 # Words that decide how "90/60", "4/5" or "1:10" is read.
 _RATIO_LABELS = re.compile(
     r"bp|pressure|systolic|scor(?:e|ed|es)|rat(?:e|ed|ing)|pain|gcs|apgar|grade[sd]?|strength|power"
@@ -93,7 +97,37 @@ _RATIO_LABELS = re.compile(
     re.I,
 )
 _RATIO = re.compile(r"\d+[/:]\d")
-_RATIO_WINDOW = 4  # words from the label to the ratio
+# Words that decide whether "350 F" is a temperature, and "45'" are minutes.
+_TEMPERATURE_LABELS = re.compile(
+    r"preheat\w*|bake[sd]?|roast\w*|ovens?|temp(?:erature)?s?|fever\w*|febrile|thermostat", re.I
+)
+_TEMPERATURE = re.compile(r"[-−]?\d+(?:\.\d+)?[CF]?\b")
+_MINUTE_LABELS = re.compile(
+    r"goals?|scored|booked|penalty|bake|boil|simmer|roast|stoppage|equali[sz]er|steep|knead", re.I
+)
+_MINUTES = re.compile(r"\d{1,2}'")
+# A word that decides how a number is read, the number, and the words from one to the other.
+_NEAR = (
+    (_RATIO_LABELS, _RATIO, 4),
+    (_TEMPERATURE_LABELS, _TEMPERATURE, 6),
+    (_MINUTE_LABELS, _MINUTES, 5),
+)
+# Before a code of letters and digits: "Flight UA 482", "winds NW", "the low 120s".
+_CODE_LABELS = _words(
+    "flight flights room rooms suite rule rules route highway interstate bus train building gate"
+    " form forms section sections valve pump channel locker unit model bed ward track bay class"
+    " course exit title article code division line hall boeing airbus tank motor alarm block cell"
+    " zone docket bill order port courtroom page document drawing item wind winds low mid high"
+    " upper early late takes took lasts lasted pt"
+)
+# Before a day that is written "5/1".
+_DAY = re.compile(r"\(?\d{1,2}/\d{1,2}\b(?!/)")
+_DAY_LABELS = _words(
+    "on by until till due since dated after before from thru through of date dates starting starts"
+    " start begin begins ending ends end effective closed open opens expire expires exp admitted"
+    " discharged arrive arrives arrived departs seen you born visit dob lmp meeting party monday"
+    " tuesday wednesday thursday friday saturday sunday"
+)
 
 
 def binds(words: Sequence[str], index: int) -> bool:
@@ -109,7 +143,8 @@ def binds(words: Sequence[str], index: int) -> bool:
         or _is_abbreviation_before_number(words, index)
         or _is_before_roman_numeral(words, index)
         or _is_between_label_and_digits(words, index)
-        or _is_between_label_and_ratio(words, index)
+        or _is_between_label_and_code(words, index)
+        or any(_is_between_label_and_number(words, index, *near) for near in _NEAR)
     )
 
 
@@ -178,10 +213,12 @@ def _is_abbreviation_before_number(words: Sequence[str], index: int) -> bool:
     after_number = index > 0 and _HAS_DIGIT.search(words[index - 1]) is not None
     if core == "U.S." and after_number:  # "410 U.S. 113" is a volume and a page
         return following is None or following[:1].isdigit()
-    name = core[:-1].lower()
+    name = re.split("[-–—/]", core[:-1].lower())[-1]  # "2026–Dec. 31"
     next_word = "" if following is None else following.lstrip(_OPENERS)
     if name in _LABELS and (following is None or _can_be_labelled(name, next_word)):
         return True
+    if name in _MONTHS:
+        return following is None or next_word[:1].isdigit()
     if name in _SHORT_WORDS or (name in _SHORT_UNITS and after_number):
         return following is None or next_word[:1].islower() or next_word[:1].isdigit()
     return False
@@ -189,7 +226,7 @@ def _is_abbreviation_before_number(words: Sequence[str], index: int) -> bool:
 
 def _can_be_labelled(name: str, next_word: str) -> bool:
     bare = _bare(next_word)
-    if next_word.lstrip("#")[:1].isdigit() or (_ROMAN.fullmatch(bare) is not None):
+    if re.match(r"#?(?:[A-Z]{1,3}-?)?\d", next_word) or (_ROMAN.fullmatch(bare) is not None):
         return True
     if name in _LABELS_AND_WORDS:
         return False
@@ -238,7 +275,8 @@ def _is_between_label_and_digits(words: Sequence[str], index: int) -> bool:
         name = core.rstrip(".").lower()
         if name in _DIGIT_LABELS:
             break
-        if name not in _FILLERS:
+        is_keyword = len(core) > 2 and core.isalpha() and core.isupper()  # "Text HELP to 82-474"
+        if name not in _FILLERS and not is_keyword:
             return False
         start -= 1
     if start < 0:
@@ -249,23 +287,52 @@ def _is_between_label_and_digits(words: Sequence[str], index: int) -> bool:
             if _STOP.search(_core(following).rstrip(":")):
                 return False
             continue
-        return re.match(r"[#(+]*(?:\d{3}|0\d)", following.lstrip(_OPENERS)) is not None
+        return _DIGITS.match(following.lstrip(_OPENERS)) is not None
     return not _STOP.search(_core(words[index]).rstrip(":"))
 
 
-def _is_between_label_and_ratio(words: Sequence[str], index: int) -> bool:
-    """Whether a ratio may follow a word that decides how it is read: 'Dilute | it 1:10'."""
-    for start in range(index, max(-1, index - _RATIO_WINDOW), -1):
+def _is_between_label_and_code(words: Sequence[str], index: int) -> bool:
+    """Whether a code or a day may follow a word that decides how it is read: 'Flight | UA 482'."""
+    word, following = _core(words[index]), _at(words, index + 1)
+    name = word.rstrip(":").lower()
+    if _STOP.search(word.rstrip(":")):
+        return False
+    # "2.3M hits": the noun tells millions from a size
+    if name == "c/o" or re.fullmatch(r"\$?\d[\d.,]*[kKmM]", word):
+        return True
+    if following is None:
+        return False
+    bare = following.lstrip(_OPENERS)
+    if _DAY.match(following) and name in _DAY_LABELS:
+        return True
+    starts_with_digit = bare[:1].isdigit()
+    if name in _CODE_LABELS:
+        is_patient = name == "pt"
+        return starts_with_digit or is_patient or re.match(r"[A-Z]{1,3}\b", bare) is not None
+    return starts_with_digit and re.fullmatch(r"[A-Z]{2,5}", word) is not None
+
+
+def _is_between_label_and_number(
+    words: Sequence[str],
+    index: int,
+    labels: re.Pattern[str],
+    number: re.Pattern[str],
+    window: int,
+) -> bool:
+    """Whether a number may follow a word that decides how it is read: 'Dilute | it 1:10'."""
+    for start in range(index, max(-1, index - window), -1):
         if _STOP.search(_core(words[start])):
             return False
-        if _RATIO_LABELS.fullmatch(_bare(words[start])):
+        if labels.fullmatch(_bare(words[start])):
             break
     else:
         return False
-    end = start + _RATIO_WINDOW
+    end = start + window
     for place, following in enumerate(words[index + 1 : end + 1], start=index + 2):
-        if _RATIO.match(following) or (following.isdigit() and _at(words, place) in (None, "/")):
+        is_divided = following.isdigit() and _at(words, place) in (None, "/")
+        if number.match(following) or (number is _RATIO and is_divided):
             return True
         if _STOP.search(_core(following)):
             return False
-    return len(words) <= end
+    # most goals and boiling pots have no minutes: no phrase waits for them
+    return number is not _MINUTES and len(words) <= end

@@ -26,7 +26,7 @@ _CLOSERS = "\"'”’)]}*_`~"
 # A full stop after these never ends a sentence.
 _TITLES = _words(
     "dr mr mrs ms prof st mt ft sgt capt lt col gen rev hon pres gov sen rep e.g i.e eg ie cf "
-    "vs approx fig nr vol pp ca mme mlle messrs"
+    "vs approx fig nr vol pp ca mme mlle messrs maj cpl cmdr adm supt asst assoc"
 )
 # A full stop after these ends a sentence only if the next word looks like the start of one.
 _AMBIGUOUS = _words(

@@ -61,6 +61,13 @@ def test_first_phrase_is_short_but_sounds_natural(reply: str, first: str) -> Non
         "Rm. 302",
         "5 ft. 10 in. tall",
         "code is 739154",
+        "flight UA 482",
+        "35 cu. ft. of gas",
+        "ll. 3–7",
+        "Dec. 30, 2026–Jan. 5, 2027",
+        "a fever of 38.5 C",
+        "until 5/1",
+        "takes 1h30",
     ],
 )
 @pytest.mark.parametrize("before", ["", "Go to ", "So it was that we saw ", "They told me about "])

@@ -99,6 +99,9 @@ _WORDS = {
     "orig": "original",
     "min": "minimum",
     "mgr": "manager",
+    "pls": "please",
+    "mfr": "manufacturer",
+    "educ": "education",
     "asst": "assistant",
     "attn": "attention",
     "mfg": "manufacturing",
@@ -108,6 +111,16 @@ _WORDS = {
 _LABELS = {
     "p": "page",
     "pg": "page",
+    "l": "line",
+    "ll": "lines",
+    "fn": "footnote",
+    "ep": "episode",
+    "eps": "episodes",
+    "div": "division",
+    "lvl": "level",
+    "prob": "problem",
+    "sched": "schedule",
+    "dist": "district",
     "pp": "pages",
     "pgs": "pages",
     "ch": "chapter",
@@ -246,6 +259,12 @@ _ALTERNATIVES = (
 )
 
 
+_SHORTENED = {
+    "nat": "national",
+    "int": "international",
+    "gov": "government",
+    "dep": "department",
+}
 _BEFORE_STREET = re.compile(rf"\s(?:{_ANY_STREET})\b")
 
 
@@ -258,11 +277,13 @@ def _word(match: Match) -> str:
     if word in ("jr", "sr") and _BEFORE_STREET.match(match.string, match.end()):
         return _WORDS[word]
     # "e.g." and "vs." stand within a sentence, whatever follows
-    return _WORDS[word] + ("" if word in ("e.g", "i.e", "vs", "cf", "no") else _stop(match))
+    return _WORDS[word] + (
+        "" if word in ("e.g", "i.e", "vs", "cf", "no", "asst", "pls") else _stop(match)
+    )
 
 
 def _label(match: Match) -> str:
-    if match[1] == "P":  # "Fed. R. Civ. P. 12"
+    if match[1] in ("P", "L"):  # "Fed. R. Civ. P. 12", "Pub. L. 104"
         return match[0]
     word = _LABELS[match[1].lower()]
     return (word.capitalize() if match[1][0].isupper() else word) + " "
@@ -272,13 +293,19 @@ def _street(match: Match) -> str:
     return f"{match['name']}{_STREETS[match['kind']]}{_stop(match) if match['dot'] else ''}"
 
 
+def _square_foot(match: Match) -> str:
+    """'cu. ft.' -> 'cu ft', which is a unit."""
+    return f"{match[1]} {match[2]}{_stop(match) if match[0].endswith('.') else ''}"
+
+
 def _prescription(match: Match) -> str:
     return _PRESCRIPTION[match[1].lower()] + _stop(match)
 
 
 def _every(match: Match) -> str:
     """'q8h' -> 'every 8 hours', 'q4-6h' -> 'every 4-6 hours'."""
-    unit = {"h": "hour", "hr": "hour", "min": "minute", "d": "day", "wk": "week"}[match[2]]
+    names = {"h": "hour", "m": "minute", "d": "day", "w": "week"}
+    unit = names[match[2][0]]
     stop = _stop(match) if match[0].endswith(".") else ""
     return f"every {unit}{stop}" if match[1] == "1" else f"every {match[1]} {unit}s{stop}"
 
@@ -301,7 +328,10 @@ ABBREVIATIONS: Rules = (
         r"(?<=\d )(tab|cap)(?:(s?)\.(?=\s)|(s)\b(?!\.))",
         lambda m: f"{'tablet' if m[1] == 'tab' else 'capsule'}{m[2] or m[3] or ''}",
     ),
-    rule(r"\b[qQ]\.?\s?(\d+(?:[-–]\d+)?)\s?(h|hr|min|d|wk)\b\.?", _every),
+    rule(
+        r"\b[qQ]\.?\s?(\d+(?:[-–]\d+)?)\.?\s?(h|hrs?|hours?|min|mins|minutes|d|days?|wks?|weeks?)\b\.?",
+        _every,
+    ),
     # streets before titles: "12 Oak Dr." is not a doctor, "42nd St." not a saint
     rule(
         rf"\b([NSEW]|N\.?E|N\.?W|S\.?E|S\.?W)\.\s(?=\d+(?:st|nd|rd|th)\b|[A-Z][a-z]+\s"
@@ -334,7 +364,7 @@ ABBREVIATIONS: Rules = (
     rule(r"\bSte\.(\s+(?=[A-Z][a-z]))", "Saint "),
     rule(r"\bSt\.", lambda m: "Street" + _stop(m)),
     rule(
-        rf"(?<![\w.])({any_of(_LABELS)})\.\s?(?=#?\d|[IVXivxl]+\b|[A-Z]\d*\b(?!\.))",
+        rf"(?<![\w.])({any_of(_LABELS)})\.\s?(?=#?\d|[IVXivxl]+\b(?!/)|[A-Z]\d*\b(?![./]))",
         _label,
         re.I,
     ),
@@ -343,11 +373,15 @@ ABBREVIATIONS: Rules = (
         _label,
     ),
     rule(
-        r"(?<!said )(?<!says )(?<!say )(?<!answered )(?<!was )(?<!is )"
-        r"\b[Nn]os?\.\s?(?=[A-Z]{0,3}-?\d)",
+        r"(?<!said )(?<!says )(?<!say )(?<!answered )"
+        r"(?:\bN|(?<!was )(?<!is )\bn)os?\.\s?(?=[A-Z]{0,3}-?\d)",
         "number ",
     ),
     rule(rf"(?<![\w.])(?<!\d )({any_of(_TITLES)})\.(?=\s[^\W\d]|$)", lambda m: _TITLES[m[1]]),
+    rule(r"\bAssoc\.(?=\s(?:Prof|Justice|Dean|Director)\b)", "Associate"),
+    rule(r"\bAssoc\.", "Association"),
+    rule(r"\bRet\.(?=,)", "Retired"),
+    rule(r"\b([Nn]at|[Ii]nt|[Gg]ov|[Dd]ep)'(l|t)\b", lambda m: _SHORTENED[m[1].lower()]),
     rule(r"\brev\.\s(?=[A-Z]\b)", "revision "),  # in lower case it is no title
     rule(r"\bEx\.\s(?=\d|[A-Z]\b)", "Exhibit "),
     rule(r"(?<=& )Co\.(?=\s[a-z]|,)", "Company"),
@@ -360,12 +394,20 @@ ABBREVIATIONS: Rules = (
     ),
     rule(r"(?<!\d\s)(?<!\d)\b([Mm]in|[Mm]ax|[Tt]emp)\.(?=\s[a-z\d])", _word),
     rule(r"(?<=\d)(st|nd|rd|th)\sed\.", r"\1 edition"),
+    rule(r"(?<=\d)(st|nd|rd|th)\s[Ff]l(?:r\b|oor\b|\b)\.?", r"\1 floor"),
+    rule(r"(?<=\d)\sff?\.(?=\s[a-z\d(]|[,;)]|$)", " and following"),
+    # "312 pp. with maps", but "It fell 2 pp." are percentage points
+    rule(r"(?<=\d )pp\.(?=\s[a-z(]|[,;)])", "pages"),
+    rule(r"(?<=\d )ppl\b\.?", "people"),
+    rule(r"\b(sq|cu|fl)\.\s?(ft|in|yd|mi|m|oz)\b\.?(?=\W|$)", _square_foot),
     rule(r"(?<=\d)\s?cm\s?H2O\b", " cmH2O"),
     rule(rf"(?<!slash )(?<!\w)({any_of(_WRITTEN)})(?![\w/])", lambda m: _WRITTEN[m[1]]),
     rule(
-        r"\b(AB|A|B|O)([+-])(?=\s(?:blood|donors?|cells|units?|platelets|red)\b)"
-        r"|(?<=\btype )(AB|A|B|O)([+-])(?!\w)",
-        lambda m: f"{m[1] or m[3]} {'positive' if '+' in (m[2], m[4]) else 'negative'}",
+        r"\b(AB|A|B|O|Rh)\s?([+−-])(?=\s(?:blood|donors?|cells|units?|platelets|red|mother)\b)"
+        r"|(?<=\btype )(AB|A|B|O)\s?([+−-])(?!\w)|\b(Rh)\s?([+−-])(?!\w)",
+        lambda m: (
+            f"{m[1] or m[3] or m[5]} {'positive' if '+' in (m[2], m[4], m[6]) else 'negative'}"
+        ),
     ),
     rule(r"\bw/(?=\s|\w)", "with "),
     rule(r"\bc/o\b", "care of"),
@@ -389,5 +431,11 @@ ABBREVIATIONS: Rules = (
         lambda m: f"{' '.join((m[1] + m[2]).upper())} O two",
     ),
     rule(r"(?<=\w) v\. (?=[A-Z])", " versus "),
+    rule(
+        r"\b([Ww]inds?\s(?:from the\s)?|[a-z]+bound\s)([NSEW]|[NS][EW])\b",
+        lambda m: m[1] + _COMPASS[m[2]].lower(),
+    ),
+    rule(r"(?<=[A-Z]-\d\d )([NSEW])\b(?!\.?\w|')", lambda m: _COMPASS[m[1]].lower()),
+    rule(r"(?<=[A-Z]-\d )([NSEW])\b(?!\.?\w|')", lambda m: _COMPASS[m[1]].lower()),
     rule(r"\b([Nn])o\.(?=\s(?:of|is|was)\b)", r"\1umber"),
 )

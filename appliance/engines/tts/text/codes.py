@@ -19,7 +19,7 @@ from appliance.engines.tts.text.numbers import (
 )
 from appliance.engines.tts.text.roman import value
 from appliance.engines.tts.text.rule import Match, Rules, rule
-from appliance.engines.tts.text.units import UNIT, is_measure
+from appliance.engines.tts.text.units import UNIT, is_label, is_measure
 
 # Words before a number that is read digit by digit.
 _DIGIT_LABELS = (
@@ -43,14 +43,21 @@ _LABELS = (
     r"|forms?|sections?|exhibit|valve|pumps?|channel|locker|unit|model|bed|ward|track|bay|class"
     r"|course"
     r"|US|U\.S\.|SR|exit|title|article|code|division|line|hall|boeing|airbus|tank|motor|alarm|block"
-    r"|cell|zone|docket|bill|order|port|courtroom"
+    r"|cell|zone|docket|bill|order|port|courtroom|[HS]\.R\.|[HS]\.B\."
+)
+# Before the ZIP code of an address.
+_STATES = (
+    "AL|AK|AZ|AR|CA|CO|CT|DE|DC|FL|GA|HI|ID|IL|IN|IA|KS|KY|LA|ME|MD|MA|MI|MN|MS|MO|MT|NE|NV|NH|NJ"
+    "|NM|NY|NC|ND|OH|OK|OR|PA|PR|RI|SC|SD|TN|TX|UT|VT|VA|WA|WV|WI|WY"
 )
 _PAUSE = ", "
 # Before two numbers with a hyphen: a code, also where the numbers could be a range.
 _NAMED_BEFORE = re.compile(
     r"\b(?:no\.?|number|docket|case|account|claim|file|order|invoice|ticket|lot|batch|serial|id"
     r"|code"
-    r"|part|p/n|s/n)\s?(?:#|is)?\s?$",
+    r"|part|p/n|s/n|document|drawing|page|report|item|law|Pub\. L\.|bulletin|memo|circular"
+    r"|resolution|ordinance|patent|badge|policy|protocol|sheet|job|work order|PO|catalog(?:ue)?"
+    r"|asset|tag|unit|model)\s?(?:#|is|number|no\.)?\s?$",
     re.I,
 )
 _WORDS_IN_CODES = re.compile(r"[A-Z]?[a-z]+|[A-Z]{4,}")
@@ -64,6 +71,15 @@ def _groups(match: Match) -> str:
         words = [f"one {cardinal(groups[1][0])} hundred", *map(digits, groups[2:])]
         return f" {_PAUSE.join(words)} "
     return f" {plus}{_PAUSE.join(map(digits, groups))} "
+
+
+def _code_groups(match: Match) -> str:
+    """Spell groups if letters and digits are mixed in two of them, and they have many digits."""
+    groups = match[0].split()
+    mixed = sum(bool(re.search(r"\d", group) and re.search("[A-Z]", group)) for group in groups)
+    if mixed < 2 or any(map(str.isalpha, groups)) or len(re.findall(r"\d", match[0])) < 8:
+        return match[0]
+    return _PAUSE.join(map(spelled, groups))
 
 
 def _labelled_digits(match: Match) -> str:
@@ -90,8 +106,18 @@ def _figure(match: Match) -> str:
     return f"{match[1]}{label(match[2])} dash {label(match[3])}"
 
 
+def _regulation(match: Match) -> str:
+    """'CFR 1910.147' -> 'CFR nineteen ten point one forty-seven'."""
+    return f"{match[1]}{label(match[2])} point {label(match[3])}"
+
+
 def _numbered(match: Match) -> str:
     return f"number {label(match[1])}"
+
+
+def _numbered_code(match: Match) -> str:
+    """'Order #A-2291' -> 'Order number A-2291': a code with letters is left to its own rule."""
+    return f"number {match[1]}"
 
 
 def spelled(text: str) -> str:
@@ -118,7 +144,12 @@ def _token(match: Match) -> str:
     letters = [run for run in runs if run.isalpha()]
     is_time = bool(re.fullmatch(r"\d{1,2}[AP]M", text))
     is_words = any(len(run) > 1 and run.islower() for run in letters)
-    if is_words or is_time or is_measure(text, match.string[: match.start()]):
+    before = match.string[: match.start()]
+    if is_words or is_time or is_measure(text, before):
+        return text
+    if re.fullmatch(r"\d{2,3}K", text) and not is_label(before):
+        return text  # thousands
+    if _HYPHENATED_MEASURE.match(match.string, match.start()) and not is_label(before):
         return text
     if (changes >= 3 and "-" not in text) or re.search(r"\d[A-Z]+\d+[A-Z]", text):
         return f" {_PAUSE.join(spelled(part) for part in text.split('-'))} "
@@ -139,6 +170,16 @@ def _token(match: Match) -> str:
     return (_PAUSE if len(parts) > 2 else " ").join(parts)
 
 
+def _plural_token(match: Match) -> str:
+    """'W-2s' -> 'W twos', '747s' -> 'seven forty-sevens', 'B-52s' -> 'B fifty-twos'."""
+    letters = f"{' '.join(match[1])} " if match[1] else ""
+    number = label(match[2])
+    plural = "es" if number.endswith("six") else "s"
+    if number.endswith("y"):
+        number, plural = number[:-1], "ies"
+    return f"{letters}{number}{plural}"
+
+
 def _pair(match: Match) -> str:
     """Read two numbers with a hyphen as a code if they cannot be a range."""
     low, high = match[1], match[2]
@@ -152,6 +193,15 @@ def _pair(match: Match) -> str:
     if named or too_long or not is_range:
         return _groups(match)
     return match[0]
+
+
+def _plurals(match: Match) -> str:
+    return _plural_token(match) if match[2] else f"{label(match[4])}s"
+
+
+def _wireless(match: Match) -> str:
+    """'802.11ac' -> 'eight oh two point eleven A C'."""
+    return f"eight oh two point {cardinal(match[1])} {' '.join(match[2].upper())}".rstrip()
 
 
 def _subsections(match: Match) -> str:
@@ -195,6 +245,10 @@ def _house(match: Match) -> str:
     return f"{label(match[1])}{letter}"
 
 
+# "a 2-L bottle", "a 12-V supply"
+_HYPHENATED_MEASURE = re.compile(
+    r"\d+-(?:[LVW]\s[a-z]|A\s(?:fuse|breaker|circuit|outlet|supply|charger|socket|plug|current|motor))"
+)
 _LABEL_LIST = r"\d{3,}(?:(?:\s?[-–]\s?|,\s(?:and\s|or\s)?|\s(?:and|or|to|through)\s)\d{3,})*"
 _NOT_A_UNIT = rf"(?!\s?(?:{UNIT})|{COUNTED_NOUN}|[\w%]|\.\d|-\d|,\d)"
 
@@ -214,8 +268,15 @@ CODES: Rules = (
     rule(r"\b(\d{1,2}):(\d{2})-([a-z]{2})-(\d+)(?!\w)", _case_number),
     rule(r"(?<![\w-])(\d{2})-([A-Za-z]{2,3})-(\d+)(?!\w)", _docket),
     rule(r"(?<=[A-Za-z])#(?=\d)", " # "),  # "ID#4821"
+    # "ending -4417": the dash stands for the digits before
+    rule(r"(?i:(\bend(?:ing|s|ed)(?:\s(?:in|with))?\s))[-–](?=\d{3,}\b)", r"\1"),
     # telephone numbers
     rule(r"(?<=\d{3}[-. ]\d{4})\s?x(?=\d{1,5}\b)", " extension "),
+    # groups of letters and digits: "1Z 999 AA1 01 2345 6784"
+    rule(
+        r"\b(?=(?:\d[\dA-Z ]*?[A-Z]|[A-Z]))[A-Z\d]{1,6}(?: [A-Z\d]{1,6}){3,}\b(?![.,]\d|-)",
+        _code_groups,
+    ),
     # a plus sign and at least seven digits, with one kind of separator
     rule(
         r"\+(?=(?:[ ()-]{0,2}\d){7})\d{1,3}[ -]?(?:\(\d+\)\s?\d*|\d+)(?:[ -]\d+)+(?!\w|\.\d)",
@@ -225,7 +286,7 @@ CODES: Rules = (
     rule(r"(?<![\w.-])(?:1[-. ])?(?:\(\d{3}\)\s?|\d{3}[-. /])\d{3}[-. ]\d{4}(?![\w-])", _groups),
     rule(r"\b1-(8\d\d)-(?=[A-Z])", lambda m: f"one, {cardinal(m[1])}, "),
     rule(r"\(0\d{2,4}\)\s?\d{3,4}[ -]?\d{3,4}(?![\w-])", _groups),
-    rule(r"(?:(?<=, [A-Z]{2} )|(?<=D\.C\. ))\d{5}(?:-\d{4})?(?![\w,.]\d)", _groups),
+    rule(rf"(?:(?<=\b(?:{_STATES}) )|(?<=D\.C\. ))\d{{5}}(?:-\d{{4}})?(?![\w,.]\d)", _groups),
     rule(r"(?<![\w.-])0\d{2,4}[ -]\d{3,4}[ -]?\d{3,4}(?![\w-])", _groups),
     rule(r"(?<![\w.,/-])0\d{1,4}/\d{5,}(?![\w/-])", _groups),
     rule(
@@ -239,7 +300,7 @@ CODES: Rules = (
     rule(r"(?<![\w.,-])\d{2}(?: \d{2}){3,}(?![\w-])", _groups),
     rule(
         rf"\b((?i:{_DIGIT_LABELS})\b\.?{_FILLERS}\s)(\d{{3,}}(?:[ -]\d{{2,4}})*"
-        rf"(?:\s(?:or|and)\s\d{{3,}})*|0\d+){_NOT_A_UNIT}",
+        rf"(?:\s(?:or|and)\s\d{{3,}})*|0\d+|\d{{2}}-\d{{3,}}){_NOT_A_UNIT}",
         _labelled_digits,
     ),
     rule(r"(?<![\w.,])\d+(?:\.\d+){2,}(?!\w|[.,]\d)(?!\s?[€£])", _version),
@@ -255,7 +316,7 @@ CODES: Rules = (
     rule(r"\b(?:F\.\s?)([23])d\b", _series),
     rule(r"(?<=\.\s)([23])d\b", _series),
     rule(
-        r"(?<![\w.,])(?P<number>\d+)(?P<letter>[A-Za-z]?)(?P<subs>(?:\((?:\d{1,2}|[a-zA-Z]"
+        r"(?<![\w.,])(?<!\d[–-])(?P<number>\d+)(?P<letter>[A-Za-z]?)(?P<subs>(?:\((?:\d{1,2}|[a-zA-Z]"
         r"|[ivx]{2,5})\))+)\s?",
         _subsections,
     ),
@@ -282,13 +343,16 @@ CODES: Rules = (
         _labelled,
     ),
     rule(r"#\s?(\d{4,})(?![\w.,]\d)", _numbered),
+    rule(r"(?<!\w)#(?=[0-9A-Fa-f]{6}\b)(\w{6})", lambda m: f"hash {spelled(m[1])}"),
+    rule(r"(?<!\w)#([A-Z]{1,4}-?\d)", _numbered_code),
     rule(
         r"(?<![\w.,$£€/:-])(\d{3,4})([A-Z]?)(?=\s(?:[NSEW]\.?\s)?(?:[A-Z][a-z]+\s){1,2}(?:Street"
         r"|Avenue|Road|Boulevard|Drive|Lane|Court|Place|Way|Terrace|Circle|Crescent|Parkway|Highway|Square)\b)",
         _house,
     ),
     rule(r"(?<![\w.,$£€/:-])(\d{3})([A-Z])(?=\s[A-Z][a-z])", _house),
-    rule(r"\b((?:Figure|Table|Equation|Exhibit)\s)(\d+)-(\d+)(?![\w-])", _figure),
+    rule(r"\b((?:Figure|Table|Equation|Exhibit|Drawing)\s)(\d+)-(\d+)(?![\w-])", _figure),
+    rule(r"\b(C\.?F\.?R\.?\s(?:section\s)?)(\d{2,4})\.(\d+)", _regulation),
     # keys of a telephone
     rule(
         rf"(?<![\w*])([*#]{{1,2}})(\d{{2,3}})(?:(#)|(?![\w*#]|[.,]\d)){_NOT_A_UNIT}(?<!^#\d\d)",
@@ -297,6 +361,19 @@ CODES: Rules = (
     rule(r"(?i:(?<=\bpress )|(?<=\bdial )|(?<=\bhit ))\*", "star "),
     rule(r"(?i:(?<=\bpress )|(?<=\bdial )|(?<=\bhit ))#", "pound "),
     rule(r"(?<=[a-z\d])#(?!\w)", " pound"),
+    rule(r"(?<=[a-z,] )#(?=[\s.,;:)\"']|$)", "pound"),
+    rule(r"(?i:(?<=\bthen )|(?<=\bby )|(?<=\bthe )|(?<=\bor ))\*(?=[\s.,;:)]|$)", "star"),
+    # wireless networks: "802.11ac"
+    rule(r"\b802\.(\d+)([a-z]{0,2})\b", _wireless),
+    # "214-1AG40": a letter between digits
+    rule(
+        r"(?<![\w.,/'$£€-])\d+-\d+[A-Z]{1,3}\d+(?:-[A-Z\d]+)*(?![\w-]|[.,]\d)",
+        _token,
+    ),
+    rule(
+        r"(?<![\w.,/'$£€:-])(?:([A-Z]{1,3})-?(\d{1,3})|(?<=\b)()(7[0-8]7|3[0-8]0))s\b(?!/)",
+        _plurals,
+    ),
     # model and serial numbers
     # three groups or more: "315-2EH14-0AB0"; "12-JAN-2026" is a date
     rule(

@@ -84,16 +84,40 @@ def _without_year(british: bool) -> Callable[[Match], str]:
     """Return a function that reads '12/25' after "on" or "by" as a date."""
 
     def read(match: Match) -> str:
+        day = _day_of_year(match[2], match[3], british)
         first, second = int(match[2]), int(match[3])
-        month_number, day = (second, first) if british or first > 12 else (first, second)
-        if not (1 <= month_number <= 12 and 1 <= day <= 31):
-            return match[0]
-        is_fraction = match[1].lower() not in ("on", "until", "till", "due", "dated") and (
-            second <= 4 and first < second
-        )
-        return match[0] if is_fraction else f"{match[1]} {month_day(month_number, day)}"
+        word = match[1].lower().rstrip(" (:").split()[-1]
+        is_fraction = word not in _ONLY_DATES and second <= 4 and first < second
+        return match[0] if is_fraction or not day else f"{match[1]}{month_day(*day)}"
 
     return read
+
+
+def _day_of_year(first: str, second: str, british: bool) -> tuple[int, int] | None:
+    """Return month and day of '12/25', or None if there is no such day."""
+    month_number, day = int(first), int(second)
+    if british or month_number > 12:
+        month_number, day = day, month_number
+    return (month_number, day) if 1 <= month_number <= 12 and 1 <= day <= 31 else None
+
+
+def _days(british: bool) -> Callable[[Match], str]:
+    """Return a function that reads '6/1–8/31' as two days, unless they may be fractions."""
+
+    def read(match: Match) -> str:
+        numbers = [int(number) for number in match.groups()]
+        first = _day_of_year(match[1], match[2], british)
+        last = _day_of_year(match[3], match[4], british)
+        are_fractions = all(n < d and d in (2, 3, 4, 5, 6, 8, 16, 32) for n, d in _pairs(numbers))
+        if not first or not last or first >= last or are_fractions:
+            return match[0]
+        return f"{month_day(*first)} to {month_day(*last)}"
+
+    return read
+
+
+def _pairs(numbers: list[int]) -> list[tuple[int, int]]:
+    return [(numbers[0], numbers[1]), (numbers[2], numbers[3])]
 
 
 def _stop(match: Match) -> str:
@@ -137,6 +161,13 @@ def _weekday_list(match: Match) -> str:
     return f"{', '.join(names)} and {last}{_stop(match)}"
 
 
+def _weekday_letters(match: Match) -> str:
+    """'M/W/F' -> 'Monday, Wednesday and Friday'."""
+    names = {"M": "Mo", "T": "Tu", "W": "We", "F": "Fr"}
+    *first, last = (weekday(names.get(part, part)) for part in match[0].split("/"))
+    return f"{', '.join(first)} and {last}"
+
+
 def _short_month(match: Match) -> str:
     return f"{month(match[1])}{_stop(match)}"
 
@@ -157,6 +188,19 @@ def _decade(match: Match) -> str:
 
 def _decades(match: Match) -> str:
     return re.sub(r"'?(?P<century>)(?P<decade>[1-9]0)s", _decade, match[0])
+
+
+def _season(match: Match) -> str:
+    """'2025/26' -> 'twenty twenty-five twenty-six', if the years follow each other."""
+    if int(match[2]) != (int(match[1]) + 1) % 100:
+        return match[0]
+    return f"{year(match[1])} {cardinal(match[2])}"
+
+
+def _first_decade(match: Match) -> str:
+    """'1990-2000s' -> 'nineteen nineties to 2000s'; the first end may have its own s."""
+    said = re.sub(r"(?P<century>\d\d)(?P<decade>\d0)", _decade, match[1])
+    return f"{said if 's' in match[0] else year(match[1])} to "
 
 
 def _month_of_year(match: Match) -> str:
@@ -184,6 +228,19 @@ def _years(match: Match) -> str:
     return f"{year(first)} to {year(last)}" if int(first) < int(last) else match[0]
 
 
+# Before '12/25' these announce a date; after the others, 3/4 is three quarters.
+_ONLY_DATES = frozenset(
+    words("on until till due dated of date starting starts closed admitted discharged expires")
+)
+_BEFORE_DAY = (
+    r"on|by|until|till|due|since|dated|after|before|from|thru|through|[a-z]+day,?|week of|as of"
+    r"|dates?|starting|starts?|begins?|ending|ends?|effective|closed|open|expires?|exp|admitted"
+    r"|discharged|arrive[sd]|departs|seen|see you|born|visit|DOB|LMP|meeting|party"
+)
+_SEASON = r"Spring|Summer|Fall|Autumn|Winter"
+_ENDS_DATE = r"(?:(?:19|20)\d\d|\d{1,2}(?:st|nd|rd|th)?|[AaPp]\.?[Mm]\.?)"
+
+
 def _dates(british: bool) -> Rules:
     separators = "[/.]" if british else "/"
     return (
@@ -197,6 +254,11 @@ def _dates(british: bool) -> Rules:
                 else m[0]
             ),
         ),
+        rule(
+            rf"(?<![\w/])(\d{{1,2}}/\d{{1,2}}/\d{{2,4}}){_DASH}(?=\d{{1,2}}/\d{{1,2}}/\d)",
+            r"\1 to ",
+        ),
+        rule(r"(?<![\w-])(\d{4}-\d\d-\d\d)\s?(?:[–—]|\s-\s|/)\s?(?=\d{4}-\d\d-\d\d\b)", r"\1 to "),
         rule(r"(?<![\w-])(\d{4})[-/](\d{2})[-/](\d{2})(?![\w-])", _iso),
         rule(
             rf"(?<![\w/.-])(\d{{1,2}}){separators}(\d{{1,2}}){separators}(\d{{4}}|\d{{2}})\b"
@@ -208,10 +270,14 @@ def _dates(british: bool) -> Rules:
         ),
         rule(r"(?<![\w.])([0-3]?\d)\.([01]?\d)\.((?:19|20)\d{2})(?![\w.]\d)", _numeric(True)),
         rule(
-            r"\b((?i:on|by|until|till|due|since|dated|after|before|from|[a-z]+day,)) "
-            r"(?!9/11\b)(\d{1,2})/(\d{1,2})"
-            r"(?![\w/]|\.\d|\s?(?:of|cup|inch|mile|mg|mL|full|tablet|the|patients|time|scale)\b"
-            r"|-[a-z])",
+            rf"(?<![\w/.,$])(\d{{1,2}})/(\d{{1,2}}){_DASH}(\d{{1,2}})/(\d{{1,2}})"
+            rf"(?![\w/\"″%]|[.,]\d|-[a-z])",
+            _days(british),
+        ),
+        rule(
+            rf"\b((?i:{_BEFORE_DAY})[ (:]+)(?!9/11\b)(\d{{1,2}})/(\d{{1,2}})"
+            r"(?![\w/\"″%]|\.\d|\s?(?:of|cup|inch|mile|mg|mL|full|tablet|the|patients|time|scale"
+            r"|stars|points|correct|right|pain|power|strength|teaspoon|tsp|vision|days)\b|-[a-z])",
             _without_year(british),
         ),
         *_NAMES,
@@ -227,8 +293,24 @@ _NAMES: Rules = (
         lambda m: f"{MONTHS[int(m[1]) - 1]} {year(m[2])}",
     ),
     rule(rf"\b(?:{_WEEKDAY})\.?(?:/(?:{_WEEKDAY})\.?)+(?!\w)", _weekday_list),
+    rule(
+        r"\b(?:M|Tu|T|W|Th|F|Sa|Su)(?:/(?:Tu|T|W|Th|F|Sa|Su))+(?=,?\s(?:at\s)?\d)", _weekday_letters
+    ),
     rule(rf"\b((?:{_MONTH})\.?\s{_DAY}{_SUFFIX}){_DASH}(?=(?:{_MONTH})\.?\s{_DAY}\b)", r"\1 to "),
-    rule(rf"\b({_WEEKDAY})\.?{_DASH}({_WEEKDAY})\b(?!')", _weekday_range),
+    rule(
+        rf"\b({_WEEKDAY})\.?{_DASH}({_WEEKDAY})\b(?!')(?:\.(?=[,;:]|\s[a-z\d(]))?", _weekday_range
+    ),
+    # the end of a date or time, a dash, and the beginning of the next
+    rule(
+        rf"(?<![A-Za-z-])({_ENDS_DATE}){_DASH}(?=(?:{_MONTH}|{_WEEKDAY}|{_SEASON})\b(?!-))"
+        rf"|((?:{_MONTH})\.?){_DASH}(?={_DAY}{_SUFFIX}\s(?:{_MONTH})\b)",
+        lambda m: f"{m[1] or m[2]} to ",
+    ),
+    rule(rf"(\b(?:19|20)\d\d){_DASH}(?=(?:{_DAY}{_SUFFIX}\s)?(?:{_MONTH})\b)", r"\1 to "),
+    rule(
+        rf"\b({_WEEKDAY})\.?(\s?&\s?|\sand\s|,\s)({_WEEKDAY})\b\.?(?!')",
+        lambda m: f"{weekday(m[1])}{m[2].replace('&', 'and')}{weekday(m[3])}{_stop(m)}",
+    ),
     rule(
         rf"\b({_MONTH})\.?{_DASH}({_MONTH})\b(?:\.(?=\s[a-z\d(]))?(?!\s{_DAY}\b(?!\d))",
         _month_range,
@@ -251,12 +333,19 @@ _NAMES: Rules = (
     rule(
         r"\b(Mon|Tues|Tue|Weds|Wed|Thurs|Thur|Thu|Fri|Sat|Sun)(?=,?\s(?:\d{1,2}(?::"
         r"|\s?[aApP]\.?[mM]|[.,]|\s?[-–]\s?\d|$)|January|February|March|April|May"
-        r"|June|July|August|September|October|November|December|at \d))",
+        r"|June|July|August|September|October|November|December|at \d|the \w+ of "
+        r"|morning|afternoon|evening|night))",
         lambda m: weekday(m[1]),
     ),
+    # no other words
+    rule(r"\b(Tues|Tue|Weds|Thurs|Thur|Thu|Fri)\b(?!['-]\w)", lambda m: weekday(m[1])),
+    rule(r"(?<=[a-z] )(Wed|Mon)\b(?=[,;]|\sat\b)", lambda m: weekday(m[1])),
     rule(r"\bFY\s?'?(\d{2})\b(?!\d)", lambda m: f"fiscal year {year(2000 + int(m[1]))}"),
     rule(r"\bFY\s?(?=\d{4}\b)", "fiscal year "),
-    rule(r"\bc\.\s?(?=1\d{3}\b)", "about "),
+    rule(r"\bc(?:a)?\.\s?(?=[1-9]\d{2,3}\b(?!\s?(?:mL|g|kg|mg|m)\b))", "about "),
+    rule(r"(?<=\d(?:st|nd|rd|th))(\s|-)[cC]\.(?=\s|$|,)", r"\1century"),
+    rule(r"\b((?:19|20)\d\d)/(\d\d)(?![\w/]|[.,]\d)", _season),
+    rule(rf"(?<![\w.,])((?:1\d|20)\d0)s?{_DASH}(?='?(?:(?:1\d|20)\d0|\d0)s\b)", _first_decade),
     rule(r"(?<=\d)\s?(B\.?C\.?E?|C\.?E|A\.?D)\b\.?(?=\W|$)", lambda m: " " + m[1].replace(".", "")),
     rule(r"(?<![\w'])'?(?P<century>1[1-9]|20)(?P<decade>\d0)'?s\b", _decade),
     rule(r"(?<![\w'])'(?P<century>)(?P<decade>[1-9]0)s\b", _decade),
@@ -269,6 +358,7 @@ _NAMES: Rules = (
         _decades,
     ),
     rule(r"(?<![\w'.,/$£€-])((?:1[1-9]|20)\d\d)[-–—]((?:1[1-9]|20)?\d\d)(?![\w/-]|[.,]\d)", _years),
+    rule(r"(?<!\w)'0(\d)(?!\w|')", lambda m: f"oh {cardinal(m[1])}"),
     rule(r"(?<!\w)'(?=\d\d(?!\w|'))", ""),
 )
 AMERICAN: Final = _dates(british=False)

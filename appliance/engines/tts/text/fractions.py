@@ -21,6 +21,10 @@ from appliance.engines.tts.text.rule import Match, Rules, rule
 
 # Denominators of the fractions that people say; n/10 and n/100 are scores.
 _DENOMINATORS = frozenset((2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 32, 64))
+# Two scores of a newborn: "Apgar 8/9" is eight and nine.
+_TWO_SCORES_BEFORE = re.compile(
+    r"\bapgars?(?:\s(?:scores?|is|was|of|at|were|are|now))*:?\s$", re.IGNORECASE
+)
 _PAIRS = frozenset(((9, 11), (50, 50), (20, 20), (60, 40), (80, 20), (70, 30)))
 _VISION = frozenset((10, 12, 15, 16, 20, 25, 30, 40, 50, 60, 70, 80, 100, 200, 400))
 _PROPORTION_AFTER = re.compile(
@@ -29,7 +33,8 @@ _PROPORTION_AFTER = re.compile(
 )
 _SCORE_AFTER = re.compile(
     r"\s(?:stars?|points?|marks?|correct|right|strength|pain|score|power|on the|patients|people"
-    r"|cases|votes|times|tests|attempts|questions|samples)\b"
+    r"|cases|votes|times|tests|attempts|questions|samples|(?:systolic |diastolic )?murmurs?|edema"
+    r"|reflexes|motor|grade|found|passed|failed|positive|negative|voted|agreed|complete|done)\b"
 )
 SCORE_BEFORE = re.compile(
     r"\b(?:score[sd]?|rate[sd]?|rating|pain|gcs|apgar|grade[sd]?|strength|power|quiz|exam|test)"
@@ -52,11 +57,14 @@ _VERSE_BEFORE = re.compile(
     r"|Galatians|Ephesians|Hebrews|James|Peter|Revelation|verse|surah)\s$"
 )
 _RATIO_WINDOW_CHARS = 40
+_STREET = "Street|Road|Avenue|Lane|Drive|Court|Place|Terrace|Square|Crescent|Way"
 
 
 def _slash(match: Match) -> str:
     top, bottom = int(match[1]), int(match[2])
     before, after = match.string[: match.start()], match.string[match.end() :]
+    if _TWO_SCORES_BEFORE.search(before) and bottom < 10:
+        return f"{cardinal(top)} and {cardinal(bottom)}"
     if PRESSURE_BEFORE.search(before):
         return f"{cardinal(top)} over {cardinal(bottom)}"
     is_rhythm = bool(re.match(r"\stime\b", after)) and bottom in (4, 8)
@@ -90,7 +98,7 @@ def _colon(match: Match) -> str:
 
     '1:10' may be a time: it is a ratio only near a word for a ratio.
     """
-    looks_like_time = re.fullmatch(r"\d{1,2}:[0-5]\d", match[0])
+    looks_like_time = re.fullmatch(r"\d{1,2}:[0-5]\d(?:\.\d+)?", match[0])
     if _VERSE_BEFORE.search(match.string, 0, match.start()):
         return " ".join(cardinal(part) for part in match[0].split(":"))
     start, end = match.start() - _RATIO_WINDOW_CHARS, match.end() + _RATIO_WINDOW_CHARS
@@ -118,6 +126,11 @@ MIXED: Rules = (
     rule(r"(?<![\w/.,])(\d{1,3})[ -](\d{1,2})/(\d{1,3})(?![\w/])", _mixed),
 )
 FRACTIONS: Rules = (
+    # two houses: "7/9 Quay Road"
+    rule(
+        rf"(?<![\w/.,])(?<!\d\s)(\d+)/(\d+)(?=\s[A-Z][a-z]+\s(?:{_STREET})\b)",
+        lambda m: m[0] if m[0] == "1/2" else f"{cardinal(m[1])} slash {cardinal(m[2])}",
+    ),
     rule(
         r"(?<![\w/.,])(\d+\.\d+)/(\d{1,3})(?![\w/]|\.\d)",
         lambda m: f"{quantity(m[1])} out of {cardinal(m[2])}",

@@ -43,6 +43,12 @@ CURRENCIES: Final = {
         ("A$", "AU$", "AUD"), ("Australian dollar", "Australian dollars", "cent", "cents")
     ),
     **dict.fromkeys(("NZ$", "NZD"), ("New Zealand dollar", "New Zealand dollars", "cent", "cents")),
+    "kr": ("krone", "kroner", "øre", "øre"),
+    "DKK": ("Danish krone", "Danish kroner", "øre", "øre"),
+    "NOK": ("Norwegian krone", "Norwegian kroner", "øre", "øre"),
+    "SEK": ("Swedish krona", "Swedish kronor", "öre", "öre"),
+    "PLN": ("zloty", "zlotys", "grosz", "groszy"),
+    **dict.fromkeys(("Rs.", "Rs"), ("rupee", "rupees", "paisa", "paise")),
     "HK$": ("Hong Kong dollar", "Hong Kong dollars", "cent", "cents"),
     "S$": ("Singapore dollar", "Singapore dollars", "cent", "cents"),
     "R$": ("real", "reais", "centavo", "centavos"),
@@ -50,16 +56,19 @@ CURRENCIES: Final = {
 }
 _BEFORE = rf"(?:{any_of(symbol for symbol in CURRENCIES if symbol != '¢')})"
 _AFTER = rf"(?:[£€¥₹₩₽₿¢]|(?:{any_of(code for code in CURRENCIES if code.isalpha())})\b)"
-_SCALE = r"\s?(?:k|K|m|M|mn|bn|b|B|tn|thousand|million|billion|trillion)\b"
+_SCALE = (
+    r"(?:\s?(?:k|K|m|M|mn|bn|b|B|tn|thousand|million|billion|trillion)"
+    r"|-(?:million|billion|trillion|thousand))\b"
+)
 
 
 def _money(match: Match) -> str:
     names = CURRENCIES[match["symbol"]]
-    scale = SCALES.get((match["scale"] or "").strip().lower(), "")
+    scale = SCALES.get((match["scale"] or "").strip(" -").lower(), "")
     low, high, per = match["low"], match["high"], match["per"]
     hyphen = match.string[match.end() :].startswith("-")
     singular = is_attributive(match) or bool(
-        hyphen and re.match(r"-[a-z]", match.string[match.end() :])
+        hyphen and re.match(r"-(?!plus\b|ish\b)[a-z]", match.string[match.end() :])
     )
     low_scale = SCALES.get((match["low_scale"] or "").strip().lower(), "")
     if low_scale:
@@ -97,7 +106,15 @@ _RATE = rf"(?P<per>(?=/){UNIT})?"
 # "$-45.10" is "-$45.10".
 _SIGN_INSIDE = rf"(?P<symbol>{_BEFORE})\s?[-−](?=\.?\d)"
 
-MONEY_SIGNS: Rules = (rule(_SIGN_INSIDE, r"minus \g<symbol>"),)
+MONEY_SIGNS: Rules = (
+    # a loss in a balance: "$(2.3) million"
+    rule(rf"(?P<symbol>{_BEFORE})\((?P<sum>{NUMBER})\)", r"minus \g<symbol>\g<sum>"),
+    rule(_SIGN_INSIDE, r"minus \g<symbol>"),
+    # "8 x $12.50", "3/$10": so many for a price
+    rule(rf"(?<=\d)\s?[x×*]\s?(?={_BEFORE}\s?\d)", " times "),
+    rule(rf"({_BEFORE}\s?{NUMBER})\s?[x×*]\s?(?=\d)", r"\1 times "),
+    rule(rf"(?<=\d)\s?/\s?(?={_BEFORE}\d)", " for "),
+)
 MONEY: Rules = (
     # the currency before, and before both ends of a range: "$10-20", "$10–$20", "USD 5"
     rule(

@@ -24,18 +24,24 @@ import re
 from appliance.engines.tts.text import dates
 from appliance.engines.tts.text.abbreviations import ABBREVIATIONS
 from appliance.engines.tts.text.addresses import ADDRESSES
+from appliance.engines.tts.text.algebra import ALGEBRA
 from appliance.engines.tts.text.characters import keep_sayable, unify
+from appliance.engines.tts.text.clinical import CLINICAL
 from appliance.engines.tts.text.codes import CODES
 from appliance.engines.tts.text.fractions import FRACTIONS, MIXED, RATIOS
+from appliance.engines.tts.text.kitchen import KITCHEN
 from appliance.engines.tts.text.markup import MARKUP
 from appliance.engines.tts.text.money import MONEY, MONEY_SIGNS
 from appliance.engines.tts.text.numbers import BARE, FORMS
+from appliance.engines.tts.text.paths import PATHS
 from appliance.engines.tts.text.ranges import RANGES, WORD_RANGES
 from appliance.engines.tts.text.roman import ROMAN
 from appliance.engines.tts.text.rule import Rules, apply
 from appliance.engines.tts.text.signs import ARITHMETIC, COMPARISONS, SIGNS
 from appliance.engines.tts.text.sums import SUMS
 from appliance.engines.tts.text.symbols import SYMBOLS, TIDY
+from appliance.engines.tts.text.temperatures import TEMPERATURES
+from appliance.engines.tts.text.threads import THREADS
 from appliance.engines.tts.text.times import TIMES
 from appliance.engines.tts.text.units import DIMENSIONS, MEASURES, RATES
 
@@ -47,12 +53,18 @@ _CHUNK = re.compile(r"\S.{0,400}(?=\s|$)|\S{1,400}", re.DOTALL)
 def _stages(dates_in_order: Rules) -> tuple[Rules, ...]:
     return (
         ADDRESSES,
+        PATHS,
+        CLINICAL,
+        KITCHEN,
         ABBREVIATIONS,
+        TEMPERATURES,
         ROMAN,
+        ALGEBRA,
         SUMS,
         COMPARISONS,
         WORD_RANGES,
         dates_in_order,
+        THREADS,
         CODES,
         RATES,
         RATIOS,

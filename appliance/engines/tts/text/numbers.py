@@ -194,9 +194,23 @@ FORMS: Rules = (
     ),
     rule(r"(?<![\w.,])(0),(\d+)(?![\d,])", _decimal_comma),
     # "2.5m users", "500k", but "4K" is a size of a screen
+    rule(r"(?<![\w.,])(\d+),(\d{1,2})(?=\s(?:million|billion|trillion|Mio|Mrd)\b)", _decimal_comma),
+    rule(r"(?<=\d)\s?(Mio|Mrd)\b\.?", lambda m: " million" if m[1] == "Mio" else " billion"),
+    # groups of three digits after a point, with a currency of the continent: "30.000 €"
+    rule(
+        r"(?<![\w.,])[1-9]\d{0,2}(?:\.\d{3})+(?=\s?(?:€|EUR\b|CHF\b|kr\b|TL\b))"
+        r"|(?<=€)[1-9]\d{0,2}(?:\.\d{3})+(?![\d,])|(?<=EUR )[1-9]\d{0,2}(?:\.\d{3})+(?![\d,])"
+        r"|(?<=R\$)\s?[1-9]\d{0,2}(?:\.\d{3})+(?![\d,])",
+        lambda m: m[0].replace(".", ","),
+    ),
     rule(rf"(?<=\d)(?:m|M|mn)(?={COUNTED_NOUN}|\st\b)", " million"),
-    rule(r"(?<=\d)bn\b", " billion"),
-    rule(r"(?<=\d)k\b(?!/)|(?<=\d\d)K\b(?!/)", " thousand"),
+    rule(r"(?<=\d)\s?bn\b", " billion"),
+    rule(r"(?<=\d)\stn\b", " trillion"),
+    # cells: "1.5 K/µL"
+    rule(r"(?<=\d)\s?K(?=\s?/\s?(?:µL|uL|mcL|mm))", " thousand"),
+    rule(rf"(?<=\d)K(?={COUNTED_NOUN})", " thousand"),
+    # "10K" is also a race
+    rule(r"(?<=\d)k\b(?!/)|(?<!\b10)(?<!\b15)(?<=\d\d)K\b(?!/)", " thousand"),
     rule(r"(?<![\w.,-])(?<!\d )[1-9]\d{0,2}(?: \d{3}){2,}(?![\w-])(?! \d)", _joined),
     rule(r"(?<![\w.,-])(?<!\d )[1-9]\d{0,2} 000(?![\w-])(?! \d)", _joined),
 )

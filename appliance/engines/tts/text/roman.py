@@ -21,10 +21,13 @@ COUNTED: Final = words(
     " apollo generation unit exhibit item order zone area form rank angiotensin bipolar band cn"
     " pillar model plan option step ring question complex interferon collagen rule canon psalm"
     " convention directive corps game round session lesson module area subtype sign day"
+    " digit finger toe ray"
+    " metacarpal metatarsal div team gate"
 )
 _OFTEN_ROMAN = frozenset(
     words(
-        "chapter part act phase volume section book appendix article stage scene title factor"
+        "digit ray finger toe metacarpal metatarsal"
+        " chapter part act phase volume section book appendix article stage scene title factor"
         " count amendment nerve schedule tier category type class cn nyha"
     )
 )
@@ -35,6 +38,8 @@ _LONE_I_AFTER = re.compile(
     r"|injur(?:y|ies)|drugs?|recall|device|collagen|hypersensitivity|restriction|restaurants?|and"
     r"|or|to|of|is|was|in|patients?|tumou?r|interferon|respiratory|muscle|fibers)\b)"
 )
+# "a grade IV/VI murmur" is a score
+_IS_SCORE = re.compile(r"\s(?:\w+\s)?murmur")
 # Names after which a Roman numeral is an ordinal.
 MONARCHS: Final = frozenset(
     words(
@@ -43,7 +48,11 @@ MONARCHS: Final = frozenset(
         "John Benedict Ramses Ferdinand Francis Harald Margrethe Gustav Christian Otto "
         "Constantine Leo Clement Gregory Mary Victor Wilhelm Haakon Olav Carl Urban "
         "Innocent Julius Sixtus Boniface Rameses Ptolemy Cleopatra Darius Alfonso Umberto "
-        "Baldwin Albert "
+        "Baldwin Albert Ramesses Thutmose Amenhotep Seti Xerxes Cyrus Mehmed Murad Selim "
+        "Suleiman Hussein Abdullah Hassan Mohammed Juan Felipe Sigismund Casimir Stephen Robert "
+        "Malcolm Margaret Frederik Ludwig Maximilian Joseph Franz Karl Pedro Manuel Afonso "
+        "Kamehameha Celestine Callixtus Eugene Adrian Honorius Gelasius Justinian Theodosius "
+        "Basil Menelik Rama Nero Claudius Edgar Edmund Ethelred Anne "
     )
 )
 _RANK = r"(?:King|Queen|Pope|Emperor|Empress|Tsar|Czar|Prince|Sultan|Kaiser|Saint)"
@@ -96,14 +105,17 @@ def _counted(match: Match) -> str:
     said = []
     for index, part in enumerate(parts):
         if index % 2:
-            said.append(" to " if part.strip() in "–—-" else " or " if part == "/" else part)
+            slash = " out of " if _IS_SCORE.match(match.string, match.end()) else " or "
+            said.append(" to " if part.strip() in "–—-" else slash if part == "/" else part)
             continue
         found = re.fullmatch(r"([IVXLCDM]+|[ivxlcdm]+)([A-Ea-e]?\d?)", part)
         # "IIID" is 3 D, and "xiic" is not a number: try the longest numeral first
         while found and (not value(found[1]) or found[1] in _LETTER_PAIRS):
             shorter = found[1][:-1]
             found = (
-                re.fullmatch(rf"({shorter})({found[1][-1]}{found[2]})", part) if shorter else None
+                re.fullmatch(rf"({shorter})({found[1][-1]}{found[2]})", part)
+                if shorter and found[1][-1] in "ABCDEabcde"
+                else None
             )
         if not found:
             return match[0]
@@ -178,6 +190,10 @@ ROMAN: Rules = (
     # the items of a list: "(i) rest, (ii) ice"
     rule(r"\((i{2,3}|iv|vi{1,3}|ix)\)", lambda m: f"({cardinal(value(m[1]))})"),
     rule(r"\(i\)(?=.*\(two\))", "(one)", re.S),
+    rule(
+        r"(?<![\w(.'-])(i{1,3}|iv|vi{0,3}|ix)(?=\)\s)",
+        lambda m: m[0] if "(" in m.string[: m.start()] else cardinal(value(m[1])),
+    ),
     # never a word or an initialism
     rule(
         r"(?<![\w.&/-])(?:X{0,2}(?:VI{2,3}|I{2,3}|XIV|XVI{0,3}|XI{1,3}|XIX))(?![\w&/'-]|\.\w)",

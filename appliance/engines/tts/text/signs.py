@@ -44,9 +44,13 @@ _LONGEST_MEASURE_CHARS = 20
 
 
 def _minus(match: Match) -> str:
-    """Read a sign as minus, unless an amount stands before it: "5 mg -10 mg" is a range."""
+    """Read a sign as minus, unless an amount stands before it: "5 mg -10 mg" is a range.
+
+    After a fraction it is a sign, too: the vision is "20/30 -2".
+    """
     before = match.string[max(match.start() - _LONGEST_MEASURE_CHARS, 0) : match.start()]
-    return match[0] if _MEASURE_BEFORE.search(before) else " minus "
+    is_range = _MEASURE_BEFORE.search(before) and not re.search(r"\d/\d+\s$", before)
+    return match[0] if is_range else " minus "
 
 
 def _spaced_slash(match: Match) -> str:
@@ -58,9 +62,14 @@ def _spaced_slash(match: Match) -> str:
 COMPARISONS: Rules = (
     rule(r"=>|->|-->|→|⇒|➜", " to "),
     rule(r"\+/[-−–]", " ± "),
+    # a result: "test (+)", "Rh (−)"
+    rule(r"\(\+\)", " positive "),
+    rule(r"\([-−–]\)", " negative "),
+    rule(r"(?<=[\w\d])@(?=\d)", " at "),
+    rule(r"(?<=\d)/(?=[-−+]\.?\d)", " slash "),
     # a range whose second end has a sign of its own: "5–<10 mg"
     rule(r"(?<=[\w%])\s?[–—]\s?(?=[<>≤≥~≈])|(?<=\d)\s?-\s?(?=[<≤≥~≈]|>=)", " to "),
-    rule(r"(?<=\d)\s?÷\s?(?=[\d(])|(?<=\d)/(?=\d+\s?=)", " divided by "),
+    rule(r"(?<=\d)\s?÷\s?(?=[\d(])|(?<=\d)(?<![-−+×*=]\s\d)/(?=\d+\s?=)", " divided by "),
     rule(r"(?<=\d)\s/\s(?=\d)", _spaced_slash),
     rule(r"√\s?\(?(?=\d)", " the square root of "),
     rule(r"∛\s?\(?(?=\d)", " the cube root of "),
@@ -87,7 +96,9 @@ SIGNS: Rules = (
     rule(r"(?<=\w)\+\+(?!\w)", " plus plus "),
     rule(r"(?<=[\w)])\s?\+\s?(?=[\w(.])", " plus "),
     rule(r"(?<![\w)\]%°^])\+\s?(?=\.?\d|[$£€])", " plus "),
-    rule(r"(?<=\w)\+(?!\w)", " plus "),
+    rule(r"(?<=[\w%°″])\+(?!\w)", " plus "),
+    # a minus sign after a letter or number: an ion, a mark, a cut "−"
+    rule(r"(?<=\w)−(?!\w)", " minus "),
     rule(r"(?<![\w)\]%°^\"″])(?:[-–]|−\s?)(?=\.?\d|[$£€]\.?\d)", _minus),
     rule(r"\s{2,}(?=minus |plus )", " "),
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from appliance.engines.tts.text.rule import Rules, any_of, rule
+import re
+
+from appliance.engines.tts.text.rule import Match, Rules, any_of, rule
 
 _NAMES = {
     "&": "and",
@@ -35,6 +37,15 @@ _NAMES = {
     "∞": "infinity",
     "√": "the square root of",
     "∑": "the sum of",
+    "∫": "the integral of",
+    "∂": "partial",
+    "∈": "in",
+    "∩": "and",
+    "∪": "or",
+    "∝": "is proportional to",
+    "↑": "up",
+    "↓": "down",
+    "↔": "to",
     "™": "",
     "®": "",
     "©": "",
@@ -47,8 +58,15 @@ _NAMES = {
     "†": "",
 }
 
+
+def _hashtag(match: Match) -> str:
+    """'#SafetyFirst' -> 'hashtag Safety First'."""
+    return f"hashtag {re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', match[1])}"
+
+
 SYMBOLS: Rules = (
     rule(r"(?<=\w)_(?=\w)", " "),
+    rule(r"(?<!\w)#([A-Za-z]\w*)", _hashtag),
     rule(r"#(?=\w)", ""),
     rule(r"@(?=\w)", "at "),
     rule(r"\s@\s", " at "),

@@ -80,6 +80,37 @@ def _with_seconds(match: Match) -> str:
     return f" {words} and {seconds}{_half(match[4])} "
 
 
+# "1h30" is a duration, "18h05" and "at 9h30" are times of the day.
+_AT_BEFORE = re.compile(
+    r"\b(?:at|by|from|until|till|before|after|around|since|to|[ap]m|opens?|closes?|starts?|begins?"
+    r"|ends?|leaves?|departs?|arrives?|[A-Z][a-z]+day|tomorrow|today|tonight|time)\W*$"
+)
+_FOR_BEFORE = re.compile(
+    r"\b(?:for|takes?|took|lasts?|lasted|about|duration"
+    r"|(?:travel|flight|running|total|cook\w*) time"
+    r"|in|within|runs|every|another|after about|of|is|was)\W*$",
+    re.I,
+)
+
+
+def _hours_or_time(match: Match) -> str:
+    before = match.string[: match.start()]
+    hour, minute = int(match["hour"]), int(match["minute"])
+    is_short = hour < 10 and not match["hour"].startswith("0")
+    if (_AT_BEFORE.search(before) and not _FOR_BEFORE.search(before)) or not is_short:
+        return _time(match)
+    if not minute:
+        return match[0]
+    hours = f"{cardinal(hour)} hour{'' if hour == 1 else 's'}"
+    return f" {hours} {cardinal(minute)} minute{'' if minute == 1 else 's'} "
+
+
+def _o_clock(match: Match) -> str:
+    """'6:00 o'clock' -> 'six o'clock'."""
+    minutes = f" {cardinal(match[2])}" if match[2] and match[2] != "00" else ""
+    return f"{cardinal(match[1])}{minutes} o'clock"
+
+
 def _military(match: Match) -> str:
     """'1430h' -> 'fourteen thirty hours', '0800 hrs' -> 'oh eight hundred hours'."""
     hour, minute = match[1], match[2]
@@ -113,6 +144,22 @@ TIMES: Rules = (
         lambda m: f"oh {clock(int(m[1]), int(m[2]), has_am_pm=True)}{' hundred' * (m[2] == '00')}",
     ),
     rule(r"(?<=\d:[0-5]\d)\s?(?:h|hrs)\b", " hours"),
+    rule(rf"{_START}(\d{{1,2}})(?::([0-5]\d))?\s?o'clock\b", _o_clock),
+    # "10a–4p", "8:30a"
+    rule(
+        rf"{_START}(\d{{1,2}}(?::[0-5]\d)?)([ap])(\s?[-–]\s?\d{{1,2}}(?::[0-5]\d)?[ap])\b"
+        rf"|{_START}(\d{{1,2}}:[0-5]\d)([ap])\b",
+        lambda m: f"{m[1]}{m[2]}m{m[3]}m" if m[1] else f"{m[4]}{m[5]}m",
+    ),
+    # a duration with tenths: "3:47.2"; beyond 24 the first number is minutes: "42:15"
+    rule(
+        rf"{_START}(\d{{1,2}}):([0-5]\d)(\.\d{{1,3}})(?![\d:])(?!\s?(?:{_AM_PM}|to\b))",
+        lambda m: f"{m[1]} minute{'' if m[1] == '1' else 's'} {int(m[2])}{m[3]} seconds",
+    ),
+    rule(
+        rf"{_START}(2[5-9]|[3-9]\d|1\d\d):([0-5]\d)(?![\w:]|[.,]\d)",
+        lambda m: clock(int(m[1]), int(m[2]), has_am_pm=True),
+    ),
     rule(
         rf"{_START}(\d{{1,2}}):([0-5]\d):([0-5]\d)(?:\.\d+)?(?![\d:])(?:\s?({_AM_PM}))?",
         _with_seconds,
@@ -127,7 +174,7 @@ TIMES: Rules = (
     rule(
         r"(?<![\w:.,])(?P<hour>[01]?\d|2[0-3])[hH](?P<minute>[0-5]\d)(?P<half>)\b(?!\s?(?:m"
         r"|min)\b)",
-        _time,
+        _hours_or_time,
     ),
     rule(
         r"(?<![\w:.,-])([01]\d|2[0-4])([0-5]\d)\s?(?:h|hrs|hours)\b(?!\s(?:of|per|later|ago)\b)",

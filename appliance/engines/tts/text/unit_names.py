@@ -66,7 +66,7 @@ _BASES = {
     "lx": ("lux", "lux", "k"),
     "lm": ("lumen", "lumens", "k"),
     "cd": ("candela", "candelas", "m"),
-    "t": ("ton", "tons", "k"),
+    "t": ("ton", "tons", ""),
     "px": ("pixel", "pixels", ""),
     "pixels": ("pixel", "pixels", "M"),
 }
@@ -179,6 +179,14 @@ _UNPREFIXED = {
     "dpi": ("dot per inch", "dots per inch"),
     "BTU": ("B T U", "B T U"),
     "kn": ("knot", "knots"),
+    "kt": ("knot", "knots"),
+    "kts": ("knot", "knots"),
+    "ac": ("acre", "acres"),
+    "Bft": ("Beaufort", "Beaufort"),
+    "inHg": ("inch of mercury", "inches of mercury"),
+    "in Hg": ("inch of mercury", "inches of mercury"),
+    "pp": ("percentage point", "percentage points"),
+    "stone": ("stone", "stone"),
     "Nm": ("newton meter", "newton meters"),
     "kNm": ("kilonewton meter", "kilonewton meters"),
     "KB": ("kilobyte", "kilobytes"),
@@ -192,7 +200,9 @@ _UNPREFIXED = {
 
 def _prefixed(prefix: str, name: str) -> str:
     return (
-        f"{_PREFIXES[prefix]}-{name}" if name.startswith(("ohm", "e")) else _PREFIXES[prefix] + name
+        f"{_PREFIXES[prefix]}-{name}"
+        if name.startswith(("ohm", "e", "i"))
+        else _PREFIXES[prefix] + name
     )
 
 

@@ -28,9 +28,15 @@ _DENOMINATOR_WORDS = (
     "|gallon|liter|kilo|inch|foot|ton|cycle|set|serving|case|box|seat|room|ticket|share|core|token"
     "|request|actuation|spray|acre|side|field|hpf|child|adult|student|employee|tab|cap|pill|drop"
     "|puff|ampoule|sachet|patch|syringe|pump|infusion|injection|frame|sample|eye|cell|nostril"
+    "|decade|century|household|hectare"
 )
-_SHORT_WORDS = {"tab": "tablet", "cap": "capsule"}
-_POWER = r"(?:(?:\^[-+]?\d)|(?<=[mntd])[23](?!\d))?"
+_SHORT_WORDS = {
+    "tab": "tablet",
+    "cap": "capsule",
+    "hpf": "high power field",
+    "lpf": "low power field",
+}
+_POWER = r"(?:(?:\^[-+]?\d)|(?<=[mntd])[23](?!\d)|(?<=/s)[23](?!\d))?"
 _SYMBOL = rf"(?:{any_of(UNITS)}){_POWER}"
 _PRODUCT = rf"{_SYMBOL}(?:[·*]{_SYMBOL}|(?<=ft)-lbs?f?|(?<=in)-lbs?f?|(?<=lb)-(?:ft|in))?"
 _PER_PART = rf"(?:{AMOUNT}\s?)?(?:{_PRODUCT}(?![\w^])|(?:{_DENOMINATOR_WORDS})\b)"
@@ -48,7 +54,7 @@ _AFTER_LABEL = re.compile(
     r"|highway|flight|dock|door|page|chapter|item|train|channel"
     r"|pump|valve|tank|hole|site|aisle|locker|courtroom|court|wing|pod|cell|corridor|bench|rack"
     r"|cabinet|shelf|panel|lane|car|coach|theat(?:er|re)|clinic|lab|entrance|staircase|stairwell"
-    r"|counter|window|slot|bin|drawer|shaft|dorm|cubicle|study)\.?\s$",
+    r"|counter|window|slot|bin|drawer|shaft|dorm|cubicle|study|road|street|avenue|mile|marker|grid|quadrant|trail|tee|stand)\.?\s$",
     re.I,
 )
 _LETTERS = frozenset("ABCDFGHJKLMNSTUVWdghlmst")
@@ -73,14 +79,38 @@ _DESCRIBED_AFTER = re.compile(
     r"|pack|package|container|tank|pipe|hose|cable|rope|cord|wire|board|ladder|wall|fence|bolt|nut"
     r"|screw|drill|socket|wrench|resistor|capacitor|inductor|fuse|breaker|battery|bulb|motor|engine"
     r"|supply|outlet|lens|screen|monitor|disk|drive|needle|catheter|stent|suture|lesion|mass|nodule"
-    r"|infant|window|interval|lease|mortgage|warranty|contract|radius|wave|carrier)(?:s|es)?\b"
+    r"|infant|window|interval|lease|mortgage|warranty|contract|radius|wave|carrier|loop|sheet|stud"
+    r"|panel|beam|peak|signal|rail|line|input|output|adapter|charger|plug|system|network|link|port"
+    r"|card|stick|bandwidth|gap|clearance|opening|hole|layer|film|drive|limit|zone|shift|break|delay"
+    r"|timeout|session|class|lesson|block|segment|increment|step|interval|plate|dumbbell|kettlebell"
+    r"|truck|crane|hoist|jack|lift|forklift|trailer|drop)(?:s|es)?\b(?!\s(?:of|from|to|in|into)\b)"
+)
+# A plural right after a measure is described by it: "90 dB peaks". Not so after a mass or a volume,
+# which in a recipe has no "of": "500 g carrots"; and verbs end in s, too.
+_NO_CONTENT = re.compile(
+    r"(?:[kMGmµn]?(?:V|A|W|Hz|Ω|bar|Pa|N)|dBA?|VAC|VDC|kVA|[cmµkn]?m|ft|in|″|yd|mi|°|°[CF]|psi|hp"
+    r"|h|hr|min|s|ms|sec|wk|mo|yr|[kMGT]?B|px|dpi|mph|km/h|[kMG]bps|[kMG]bit/s)$"
+)
+_PLURAL_AFTER = re.compile(
+    r"\s(?!(?:is|was|has|does|this|its|his|as|us|less|plus|minus|times|across|always|perhaps|besides"
+    r"|indoors|outdoors|upstairs|downstairs|towards|backwards|forwards|afterwards|upwards|downwards"
+    r"|makes|gives|takes|weighs|costs|lasts|equals|leaves|remains|separates|means|works|goes|comes"
+    r"|runs|falls|drops|rises|needs|requires|covers|helps|causes|keeps|exceeds|feeds|holds|fits"
+    r"|seems|gets|stays|fills|passes|becomes|shows|says|appears|results|corresponds|suits|lies|lets"
+    r"|suffices|ensures|allows|divides|elapses|counts|adds|starts|ends|begins|previous|various"
+    r"|thus|degrees|meters|feet|inches|hours|minutes|seconds|[a-z]*ss|[a-z]*ous)\b)"
+    r"[a-z]{3,}(?<![ius])s\b(?!\s(?:of|from|to|the|a|an|in|into|it|them|you)\b)"
 )
 
 
 def is_attributive(match: Match) -> bool:
     """Return whether the measure stands before a noun: 'a 5 km run', 'the $3bn merger'."""
     # "a 10 by 15 cm photo"
-    before = re.sub(rf"(?:{NUMBER}(?:\s\w{{1,4}})? by )+$", "", match.string[: match.start()])
+    before = re.sub(
+        rf"(?:{NUMBER}(?:\s\w{{1,4}})? by |{NUMBER}\s?(?:ft|lb|lbs|st|h|hr|min)\s)+$",
+        "",
+        match.string[: match.start()],
+    )
     determiner = _DETERMINER.search(before)
     if not determiner:
         return False
@@ -130,6 +160,11 @@ def _power_words(symbol: str, plural: bool) -> str:
 _UNIT_NAMES = any_of({many for _, many in UNITS.values() if many.islower()})
 
 
+def is_label(before: str) -> bool:
+    """Return whether the text ends with a word such as "Seat", so that a code follows."""
+    return bool(_AFTER_LABEL.search(before))
+
+
 def is_measure(text: str, before: str) -> bool:
     """Return whether a number with letters is a measure ("16GB") and no code ("Seat 16A")."""
     if not re.fullmatch(rf"{AMOUNT}{UNIT}", text) or (text[-1] in "BDK" and not text[-2].isalpha()):
@@ -153,6 +188,8 @@ def _is_unit(match: Match) -> bool:
         )
     if unit in ("A", "C", "H", "F", "T", "B", "D", "G") and not space:  # "221B Baker Street"
         return unit == "A" and not re.match(r"\s[A-Z]", after)
+    if unit == "″" and re.match(r"-\d", after):  # a thread
+        return True
     if unit == "t":
         return space == " "
     if unit == "pt":  # "a 12 pt font"
@@ -161,7 +198,7 @@ def _is_unit(match: Match) -> bool:
         return False
     if re.match(r"\.[A-Z]", after):  # "18 U.S.C."
         return False
-    if unit in ("K", "d", "y", "mo", "b") and space != " ":
+    if unit in ("K", "d", "y", "mo", "b", "ac") and space != " ":
         return unit != "K" and space != "-"
     return True
 
@@ -177,6 +214,7 @@ def _measure(match: Match) -> str:
         match["space"] == "-"
         or (unit == "″" and bool(_NOUN_AFTER.match(rest)))
         or bool(_DESCRIBED_AFTER.match(rest))
+        or bool(_NO_CONTENT.match(unit) and _PLURAL_AFTER.match(rest))
         or is_attributive(match)
     )
     scale = f" {match['scale'].strip()}" if match["scale"] else ""
@@ -228,13 +266,36 @@ def _minutes(match: Match) -> str:
     return f"{match[1]} minute{'' if match[1] == '1' else 's'} {int(match[2])} seconds"
 
 
+def _millibars(match: Match) -> str:
+    """'1013 mb' -> '1013 mbar': the pressure of the air; other numbers are megabytes."""
+    return f"{match[1]} mbar" if 850 <= float(match[1]) <= 1100 else f"{match[1]} MB"
+
+
+_COMPASS = {"N": "north", "S": "south", "E": "east", "W": "west"}
+# "45'" is forty-five feet, but a goal and a recipe have minutes.
+_TIMED_MINUTES = (
+    r"(?i:(\b(?:goals?|scored|booked|penalty|bake|boil|simmer|roast|stoppage|equali[sz]er|steep"
+    r"|knead)\b"
+    r"(?:(?!\b(?:wide|tall|long|high|deep|x|by)\b)[^.;!?'\d]){0,24}\d{1,2}(?:'?[-–]\d{1,2})?))'(?![\w'])"
+)
 _OPENING_QUOTE = re.compile(r'(?<!\d)"')
 _MASS = r"(?:mg|mcg|µg|g)"
 _DOSE_UNIT = r"(?:[mk]?g|mcg|µg|[mµ]?[Ll]|IU|units?|mmol|mEq|%|tablets?|capsules?)(?!\w)"
 DIMENSIONS: Rules = (
     # no length: "2 x 500 mg" is two times a dose
     rule(rf"(?<=\d)\s?[x×]\s?(?={NUMBER}\s?{_DOSE_UNIT})", " times "),
-    rule(r"(?<=\d)u\b(?![.'])", " units"),
+    rule(r"(?<=\d)\s?u(?=/(?:h|hr|kg|mL|day|d|L)\b)", " U"),
+    rule(r"(?<=\d)u\b(?![.'/])", " units"),
+    # a product without a sign: "W/m²K"
+    rule(r"(?<=/m\^2)(?=K\b)|(?<=/m2)(?=K\b)", "·"),
+    rule(r"(?<![\w.,])(\d{3,4}(?:\.\d)?)\s?mb\b", _millibars),
+    rule(r"(?<![\w.,/-])(\d{1,2})\s(st)(?=\s\d{1,2}\s?lbs?\b)", r"\1 stone"),
+    # the direction of a coordinate: "51.5° N"
+    rule(r"(?<=\d[°'\"″])(\s?)([NSEW])\b(?![-'.]\w)", lambda m: f"{m[1]} {_COMPASS[m[2]]}"),
+    # "3'-6"": feet and inches
+    rule(r"(?<=\d)'-(?=\d{1,2}(?:\s\d+/\d+)?(?:\"|″|''))", "' "),
+    rule(r"(?<=\d)(['\"″])\s?[x×]\s?(?=\d)", r"\1 x "),
+    rule(_TIMED_MINUTES, lambda m: f"{m[1].replace(chr(39), '')} minutes"),
     # the strengths of a combined drug: "50/1000 mg", "500 mg/125 mg"; "1/2 mg" is a fraction
     rule(
         rf"(?<![\w./,-])(\d+(?:\.\d+)?)/(?=(?:[2-9]\d|\d{{3,}}|\d+\.\d+)\s?{_MASS}\b(?!/))",
@@ -258,9 +319,11 @@ DIMENSIONS: Rules = (
     rule(r"(?<![\w.°])(?<!°\s)(\d{1,3})'\s?(1[2-9]|[2-5]\d|0\d)(?:\"|″|'')", _minutes),
     rule(r"\bx\s?(?=\d+\s?(?:days?|weeks?|wks?|months?|d|h|hours?|minutes?|min)\b)", "for "),
     rule(r"(?<=[A-Za-z])/\((\w{1,3}·\w{1,3})\)", r"/\1"),
-    rule(r"(?<=\d)(\s?)in\.(?=\s[a-z]|\sx\s|,)", "″"),
+    rule(r"(?<=\d)(\s?|-)in\.(?=\s[a-z]|\sx\s|,)", "″"),
     rule(
-        r"(?<=\d)(\s?(?:ft|lbs?|oz|hrs?|min|sec|yrs?|yd|mi|gal|tsp|tbsp))\.(?=\s[a-z(\d]|,)", r"\1"
+        r"(?<=\d)([\s-]?(?:ft|lbs?|oz|hrs?|mins?|secs?|yrs?|yds?|mi|gal|qt|tsp|tbsp|wks?|mos?))\."
+        r"(?=\s[a-z(\d]|[,;:)/]|\s?[–-]\s?\d)",
+        r"\1",
     ),
     rule(r"(\d+)'([–-]\d+)'(?!\w)", r"\1\2 ft"),
     rule(r"(?<![A-Za-z]\d)(?<=\d)'\s?(1[01]|\d)(?!\d)(?:\"|″|'')?(?!\w)", r" foot \1"),
@@ -278,7 +341,11 @@ _COUNTED = r"(?:\d|\bhalf)\)?\s(?:[A-Za-z][\w-]*\s){0,2}[A-Za-z][\w-]*"
 # Before the rules for times, which read "1900 h" as an hour.
 RATES: Rules = (
     # "25,000 units/250 mL", "2 capsules/12 h": before the measure after the slash becomes words
-    rule(rf"({_COUNTED})\s?/\s?(?={AMOUNT}(?![/\w]*/\d)[\s-]?[A-Za-zµ°])", r"\1 per "),
+    rule(
+        rf"({_COUNTED})\s?/\s?(?={AMOUNT}(?![/\w]*/\d)"
+        rf"[\s-]?(?:{_PRODUCT}(?![\w^])|(?:{_DENOMINATOR_WORDS})\b|[A-Za-z-]+s\b))",
+        r"\1 per ",
+    ),
 )
 MEASURES: Rules = (
     rule(rf"(\d\s[a-z-]{{2,}}s)\s?/\s?({_PRODUCT}(?![\w^])(?:{_PER_COUNT})?)", _per_words),
