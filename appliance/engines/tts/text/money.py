@@ -80,6 +80,8 @@ def _money(match: Match) -> str:
     else:
         words = _sum(low, scale, names, singular)
     rate = f" {unit_words(per, False)}" if per else ""
+    if thing := match["thing"]:
+        rate = f" per {thing}"
     return f" {words}{rate}{'' if hyphen else ' '}"
 
 
@@ -102,7 +104,10 @@ def _sum(amount: str, scale: str, names: tuple[str, str, str, str], singular: bo
 _HIGH = (
     rf"(?:(?P<low_scale>{_SCALE})?(?P<sep>{RANGE})(?P<again>(?P=symbol)\s?)?(?P<high>{NUMBER}))?"
 )
-_RATE = rf"(?P<per>(?=/){UNIT})?"
+# "$3.99/dozen": a price is for any thing. "$5/off" is no price.
+_RATE = (
+    rf"(?:(?P<per>(?=/){UNIT})|/(?P<thing>(?!each\b|or\b|and\b|off\b|free\b)[a-z]{{3,}})\b(?!/))?"
+)
 # "$-45.10" is "-$45.10".
 _SIGN_INSIDE = rf"(?P<symbol>{_BEFORE})\s?[-−](?=\.?\d)"
 

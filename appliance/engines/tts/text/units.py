@@ -54,7 +54,8 @@ _AFTER_LABEL = re.compile(
     r"|highway|flight|dock|door|page|chapter|item|train|channel"
     r"|pump|valve|tank|hole|site|aisle|locker|courtroom|court|wing|pod|cell|corridor|bench|rack"
     r"|cabinet|shelf|panel|lane|car|coach|theat(?:er|re)|clinic|lab|entrance|staircase|stairwell"
-    r"|counter|window|slot|bin|drawer|shaft|dorm|cubicle|study|road|street|avenue|mile|marker|grid|quadrant|trail|tee|stand)\.?\s$",
+    r"|counter|window|slot|bin|drawer|shaft|dorm|cubicle|study|road|street|avenue|mile|marker"
+    r"|grid|quadrant|trail|tee|stand)\.?\s$",
     re.I,
 )
 _LETTERS = frozenset("ABCDFGHJKLMNSTUVWdghlmst")
@@ -109,7 +110,7 @@ def is_attributive(match: Match) -> bool:
     before = re.sub(
         rf"(?:{NUMBER}(?:\s\w{{1,4}})? by |{NUMBER}\s?(?:ft|lb|lbs|st|h|hr|min)\s)+$",
         "",
-        match.string[: match.start()],
+        re.sub(r"(?:plus or minus|plus|minus) ?$", "", match.string[: match.start()]),
     )
     determiner = _DETERMINER.search(before)
     if not determiner:

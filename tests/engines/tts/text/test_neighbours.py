@@ -106,6 +106,13 @@ WORDS_BY_TEXT = {
     "B-52s and W-2s": "B fifty-twos and W twos",
     "Order #A-22": "Order number A twenty-two",
     "i) wash; ii) dry": "one) wash; two) dry",
+    # prices of things, and tolerances
+    "$3.99/dozen, £2/cup": "three dollars and ninety-nine cents per dozen, two pounds per cup",
+    "$3/each": "three dollars each",
+    "a ±0.1 mm fit, off by ±0.1 mm": (
+        "a plus or minus zero point one millimeter fit,"
+        " off by plus or minus zero point one millimeters"
+    ),
 }
 
 

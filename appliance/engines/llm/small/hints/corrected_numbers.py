@@ -52,7 +52,15 @@ _ASKS_FOR_NUMBER = re.compile(
     r"\b(?:what(?:'s| is| was)(?: now)?|(?:repeat|confirm)(?: to me)?|(?:read|tell|give|say)(?:"
     r" me)?"
     r"(?: back)?(?: again)?) (?:my|the|that|our) (?P<label>(?:[a-z]+ ){0,2}?)"
-    r"(?:number|code|pin)\b(?! (?:of|for|to)\b)",
+    r"(?P<noun>number|code|pin|[a-z]+(?=(?: (?:once more|again|please|now))*\W*$))\b"
+    r"(?! (?:of|for|to)\b)",
+    re.IGNORECASE,
+)
+_NAMES_A_NUMBER = frozenset({"number", "code", "pin"})
+_ASKS_FOR_DIGITS = re.compile(
+    r"\b(?:what|which|tell|say|give|repeat|read)\b.*?\b(?:its|the|my|their|those)"
+    r" (?P<end>first|last) (?:(?P<many>two|three|four|five) )?(?:digits?|figures?|numbers?)"
+    r"(?: of (?:it|that|this))?(?:,? (?:again|please|now))*\W*$",
     re.IGNORECASE,
 )
 
@@ -105,8 +113,27 @@ def asks_for_number(text: str, told: str) -> bool:
     asked = _ASKS_FOR_NUMBER.search(text.replace("’", "'"))
     if asked is None or not told:
         return False
-    words = re.findall(r"\w+", told.lower())
-    return all(word in words for word in asked["label"].lower().split())
+    label = asked["label"].lower().split()
+    if (noun := asked["noun"].lower()) in _NAMES_A_NUMBER:
+        words = re.findall(r"\w+", told.lower())
+        return all(word in words for word in label)
+    name = " ".join((*label, noun))  # "my extension" is a number only if it was told as one
+    given = (
+        rf"\b(?:my|the|our) {name}(?: number| code)?(?: is|'s| was) {re.escape(find_number(told))}"
+    )
+    return bool(re.search(given, told.replace("’", "'"), re.IGNORECASE))
+
+
+def asked_digits(text: str, number: str) -> str:
+    """Return the first or last digits of `number` that `text` asks for, as said; '' if none."""
+    asked = _ASKS_FOR_DIGITS.search(text.replace("’", "'"))
+    digits = re.findall(_DIGIT, number, re.IGNORECASE)
+    if asked is None or len(digits) < 2:
+        return ""
+    many = _DIGITS.index(asked["many"].lower()) if asked["many"] else 1
+    if many > len(digits):
+        return ""
+    return " ".join(digits[:many] if asked["end"].lower() == "first" else digits[-many:])
 
 
 def _place(name: str) -> int:

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from appliance.engines.llm.small.hints.clock_sums import clock_result
 from appliance.engines.llm.small.hints.corrected_facts import CONFIRMED, corrects_own_fact
 from appliance.engines.llm.small.hints.corrected_numbers import (
+    asked_digits,
     asks_for_number,
     asks_to_read_back,
     corrected_number,
@@ -89,6 +90,8 @@ def find_hints(
         result = sum_result(turn.text, result)
         if corrected:
             hint = Hint(f"The number is {corrected}.", f"The number is {corrected}.")
+        elif digits := asked_digits(turn.text, number):
+            hint = Hint(f"These are {digits}.", f"{digits.capitalize()}.")
         else:
             hint = quotation(turn.text, told)
         if not hint and (known := result or _worked_out(turn.text)):

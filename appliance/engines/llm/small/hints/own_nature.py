@@ -16,6 +16,8 @@ from typing import Final
 
 IS_PROGRAM: Final = "I am a computer program."
 CANNOT_SEE: Final = "I cannot see you."
+IS_HERE: Final = "Yes, I am here."
+HEARS: Final = "Yes, I can hear you."
 FORGETS: Final = "No, I forget everything when the call ends."
 HAS_NO_AGE: Final = "I am a computer program, so I have no age."
 HAS_NO_PLACE: Final = "I am a computer program, so I am not at any place."
@@ -23,7 +25,7 @@ HAS_NO_PLACE: Final = "I am a computer program, so I am not at any place."
 NO_NAME: Final = "You are a voice assistant and have no name."
 _OPENING: Final = (
     r"\W*(?:(?:and|so|but|okay|ok|then|please|hey|hi|hello|excuse me|sorry|now|well|wait|tell me"
-    r"|honestly|oh|no|yes)\b[\s,.!]*)*"
+    r"|honestly|oh|no|yes|good (?:morning|afternoon|evening|day))\b[\s,.!]*)*"
 )
 _ENDING: Final = (
     r"(?:,? (?:or not|too|then|now|right now|at the moment|actually|really|please|by the way"
@@ -56,6 +58,13 @@ _TO_SEE: Final = (
     r"|how i\b.*|where i\b.*)",
     r"are you (?:looking at|watching) (?:me|us)",
     r"do you know what i look like",
+)
+_TO_PRESENCE: Final = (
+    r"are you (?:still )?(?:there|here|with me|on the line|listening)(?: to me)?",
+    r"is (?:anybody|anyone|somebody|someone) (?:still )?(?:there|here)",
+)
+_TO_HEAR: Final = (
+    r"(?:can|do|could) you (?:still |even )?hear (?:me|us|this|what i say)(?: well)?",
 )
 _FOR_LOOKS: Final = (r"what (?:do i look like|am i wearing)",)
 _LATER: Final = (
@@ -122,6 +131,8 @@ _ANSWERS: Final = (
     (_rule(_TO_MACHINE), f"Yes, {IS_PROGRAM}"),
     (_rule(_TO_SEE), f"No, {CANNOT_SEE}"),
     (_rule(_FOR_LOOKS), CANNOT_SEE),
+    (_rule(_TO_PRESENCE), IS_HERE),
+    (_rule(_TO_HEAR), HEARS),
     (_rule(_TO_REMEMBER), FORGETS),
     (_rule(_TO_AGE), HAS_NO_AGE),
     (_rule(_TO_PLACE), HAS_NO_PLACE),

@@ -176,7 +176,12 @@ def _price(story: str, question: str, n: _Amounts) -> Fraction | None:
         r"# [^#]*\b(?:each|every) [a-z ]*\b(?:has|have|costs?|holds|contains|gets|needs|eats"
         r"|lays) #"
     )
-    if re.search(of_each, story) and not re.search(rf"\b{_LOSES}\b", story):
+    many_of_one = (
+        r"(?:^|\W)# [^#]*\b(?:cost|are|weigh|hold|contain|need|take|seat|carry) #[^#]*"
+        r"\b(?:each|apiece)\b"
+    )
+    is_each = re.search(of_each, story) or re.search(many_of_one, story)
+    if is_each and not re.search(rf"\b{_LOSES}\b", story):
         return n[0] * n[1]
     if story.count("#") != 1 or question.count("#") != 1:
         return None

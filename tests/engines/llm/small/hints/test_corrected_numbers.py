@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appliance.engines.llm.small.hints.corrected_numbers import (
+    asked_digits,
     asks_for_number,
     corrected_number,
     find_number,
@@ -88,3 +89,31 @@ def test_without_a_number_there_is_nothing_to_correct() -> None:
 def test_question_for_the_number_that_was_told(text: str, asks: bool) -> None:
     assert asks_for_number(text, "My phone number is five five five, zero one.") is asks
     assert not asks_for_number(text, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("Tell me my badge once more.", True),
+        ("What is my badge?", True),
+        ("What is my name?", False),
+        ("What is my locker?", False),
+    ],
+)
+def test_what_was_told_as_a_number_is_one(text: str, asks: bool) -> None:
+    assert asks_for_number(text, "My name is Ada and my badge is four one seven.") is asks
+
+
+@pytest.mark.parametrize(
+    ("text", "digits"),
+    [
+        ("And what are its last two digits?", "eight one"),
+        ("What is the first digit?", "seven"),
+        ("Repeat the first three numbers, please.", "seven zero two"),
+        ("What are the first two digits of pi?", ""),
+        ("The last two digits are wrong.", ""),
+    ],
+)
+def test_first_or_last_digits_are_known(text: str, digits: str) -> None:
+    assert asked_digits(text, "seven zero two, eight eight one") == digits
+    assert asked_digits(text, "") == ""

@@ -9,6 +9,8 @@ from appliance.engines.llm.small.hints.own_nature import (
     FORGETS,
     HAS_NO_AGE,
     HAS_NO_PLACE,
+    HEARS,
+    IS_HERE,
     IS_PROGRAM,
     answer_about_itself,
 )
@@ -58,7 +60,6 @@ def test_other_claims(text: str, answer: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "Are you there?",
         "Are you sure?",
         "Are you a doctor or a nurse?",
         "Is this a real diamond?",
@@ -74,3 +75,16 @@ def test_other_claims(text: str, answer: str) -> None:
 )
 def test_other_questions_are_for_the_model(text: str) -> None:
     assert answer_about_itself(text) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("Good morning, are you there?", IS_HERE),
+        ("Hello? Is anybody there?", IS_HERE),
+        ("Can you hear me?", HEARS),
+        ("Can you hear me on Friday or is the office closed?", ""),
+    ],
+)
+def test_it_is_there_and_hears(text: str, answer: str) -> None:
+    assert answer_about_itself(text) == answer

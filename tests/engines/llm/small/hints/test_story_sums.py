@@ -76,6 +76,7 @@ def test_other_text_is_not(text: str) -> None:
         ("A baker makes sixty rolls and sells 44. How many are left over?", "16"),
         ("I pay eleven dollars a month for music. What do I pay in a year?", "132"),
         ("I am forty and my son is twelve. How much older am I?", "28"),
+        ("Four pens cost three dollars each. What do I pay in all?", "12"),
     ],
 )
 def test_common_story_has_a_result(text: str, result: str) -> None:
