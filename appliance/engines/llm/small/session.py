@@ -17,7 +17,6 @@ from appliance.engines.llm import NAME
 from appliance.engines.llm.metrics import GenerationTimer, LLMMetrics
 from appliance.engines.llm.small.chat import insert_transcripts, spent_tools
 from appliance.engines.llm.small.copies import CopyGuard
-from appliance.engines.llm.small.hints.story_sums import STEP_BY_STEP
 from appliance.engines.llm.small.llama import AbortFlag
 from appliance.engines.llm.small.llama_thread import AsyncLanguageModel
 from appliance.engines.llm.small.pacing import PaceLimits, ReplyPace
@@ -30,7 +29,7 @@ from appliance.engines.llm.small.recognition import (
 )
 from appliance.engines.llm.small.reply import ReplySplitter
 from appliance.engines.llm.small.sampling import lower_scores, sample_token
-from appliance.engines.llm.small.stated_sums import missing_result, result_of_stated_sum
+from appliance.engines.llm.small.stated_sums import StatedResults
 from appliance.engines.llm.small.tools import parse_call
 from appliance.errors import BadRequest
 from appliance.link.engine import (
@@ -230,8 +229,7 @@ class SmallSession:
         hint = llm.format.reply_hint(turns, self._tools)
         guard = CopyGuard((), "") if hint.beginning else CopyGuard.of(turns)
         parser = ReplySplitter(guard, self._tools)
-        # A note may have the result, and the model uses it even after wrong numbers.
-        works_out = hint.note in ("", STEP_BY_STEP)
+        results = StatedResults(hint.note)
         avoided: Sequence[int] = ()
         forbidden = spent_tools(turns, request.tools) if request.tools else self._tools
         random = np.random.default_rng()
@@ -264,13 +262,12 @@ class SmallSession:
             if not is_end:
                 tokens.append(token)
             piece = "" if is_end else parser.feed(llm.model.piece(token))
+            known = results.at_end(parser.text) if is_end else results.after(parser.text)
+            if known:
+                tokens += llm.model.tokenize(known)
+                piece += parser.feed(known.encode())
             if is_end:
-                if hint.note == STEP_BY_STEP and (result := missing_result(parser.text)):
-                    piece = parser.feed(f" That is {result}.".encode())
                 piece += parser.finish()
-            elif works_out and (result := result_of_stated_sum(parser.text)):
-                tokens += llm.model.tokenize(f" {result}")
-                piece += parser.feed(f" {result}".encode())
             if parser.copied:
                 if avoided:
                     avoided, guard = (), CopyGuard((), "")  # neither is better: the first one

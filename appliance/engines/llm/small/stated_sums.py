@@ -16,6 +16,7 @@ import re
 from typing import Final
 
 from appliance.engines.llm.small.hints.spoken_sums import NUMBER, sum_result
+from appliance.engines.llm.small.hints.story_sums import STEP_BY_STEP
 
 _SIGN: Final = r"(?:plus|minus|times|multiplied by|divided by|[-+*/×÷−–])"
 _NO_UNIT: Final = "plus|minus|times|multiplied|divided|percent|of|is|equals|makes|gives"
@@ -46,6 +47,22 @@ def result_of_stated_sum(said: str) -> str:
     return sum_result(_AFTER_NUMBER.sub(r"\g<number>", plain))
 
 
-def missing_result(said: str) -> str:
-    """Return the result of the sum that a complete reply has said last; '' if it has said it."""
-    return result_of_stated_sum(f"{said.rstrip(' .')} is")
+class StatedResults:
+    """The results to put into a reply to a question with the note `note`.
+
+    A note may have the result, and the model uses it even after wrong numbers.
+    """
+
+    def __init__(self, note: str) -> None:
+        self._is_story = note == STEP_BY_STEP
+        self._works_out = self._is_story or not note
+
+    def after(self, said: str) -> str:
+        """Return what follows `said`, the reply so far; '' if it states no sum."""
+        result = result_of_stated_sum(said) if self._works_out else ""
+        return f" {result}" if result else ""
+
+    def at_end(self, said: str) -> str:
+        """Return what follows the complete reply to a story that states its sum and no result."""
+        result = result_of_stated_sum(f"{said.rstrip(' .')} is") if self._is_story else ""
+        return f" That is {result}." if result else ""

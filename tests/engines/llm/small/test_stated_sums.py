@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.engines.llm.small.stated_sums import missing_result, result_of_stated_sum
+from appliance.engines.llm.small.hints.story_sums import STEP_BY_STEP
+from appliance.engines.llm.small.stated_sums import StatedResults, result_of_stated_sum
 
 
 @pytest.mark.parametrize(
@@ -45,12 +46,20 @@ def test_other_text_has_none(said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "result"),
+    ("said", "added"),
     [
-        ("The sum is sixty minus twenty-eight.", "32"),
+        ("The sum is sixty minus twenty-eight.", " That is 32."),
         ("The sum is sixty minus twenty-eight, which is 32.", ""),
         ("Thirty-two dollars are left.", ""),
     ],
 )
-def test_complete_reply_without_the_result(said: str, result: str) -> None:
-    assert missing_result(said) == result
+def test_complete_reply_without_the_result(said: str, added: str) -> None:
+    assert StatedResults(STEP_BY_STEP).at_end(said) == added
+    assert StatedResults("").at_end(said) == ""  # no story: it may be a title
+
+
+def test_result_of_the_note_is_left_to_the_model() -> None:
+    said = "Sixty minus twenty-eight is"
+    assert StatedResults("").after(said) == " 32"
+    assert StatedResults(STEP_BY_STEP).after(said) == " 32"
+    assert StatedResults("The result is 30.").after(said) == ""
