@@ -213,6 +213,8 @@ def _is_abbreviation_before_number(words: Sequence[str], index: int) -> bool:
     after_number = index > 0 and _HAS_DIGIT.search(words[index - 1]) is not None
     if core == "U.S." and after_number:  # "410 U.S. 113" is a volume and a page
         return following is None or following[:1].isdigit()
+    if core == "P.O.":
+        return following is None or following.casefold().startswith("box")
     name = re.split("[-–—/]", core[:-1].lower())[-1]  # "2026–Dec. 31"
     next_word = "" if following is None else following.lstrip(_OPENERS)
     if name in _LABELS and (following is None or _can_be_labelled(name, next_word)):

@@ -110,7 +110,7 @@ def is_attributive(match: Match) -> bool:
     before = re.sub(
         rf"(?:{NUMBER}(?:\s\w{{1,4}})? by |{NUMBER}\s?(?:ft|lb|lbs|st|h|hr|min)\s)+$",
         "",
-        re.sub(r"(?:plus or minus|plus|minus) ?$", "", match.string[: match.start()]),
+        re.sub(r"plus or minus ?$", "", match.string[: match.start()]),
     )
     determiner = _DETERMINER.search(before)
     if not determiner:
