@@ -89,7 +89,7 @@ PARTS = {  # in the order in which they begin
             (
                 *(f"--ignore=tests/{name}" for name in OTHERS),
                 *(f"--ignore={path}" for path in WHOLE),
-                "-n3",
+                "-n2",
                 "--dist=loadfile",
                 "--no-loadscope-reorder",  # tests/conftest.py has a better order
             ),

@@ -65,6 +65,11 @@ _ASKS_FOR_DIGITS = re.compile(
 )
 
 
+_REPLACES = re.compile(
+    r"\W*(?:no|sorry|wrong|actually|wait)\b\W*(?:(?:no|sorry|actually)\b\W*)*"
+    r"(?:it(?:'s| is| was)|that(?:'s| is| was)|i (?:meant|said)|it should be)\b",
+    re.IGNORECASE,
+)
 _READ_BACK = re.compile(
     r"\b(?:read|repeat|say|confirm) (?:it|that|the number|my number|this|them)(?: back| again)?"
     r"(?: to me| for me)?(?: again)?(?:,? please)?\W*$",
@@ -81,6 +86,11 @@ def find_number(text: str) -> str:
     """Return the last number of two or more digits in a text, as it is said; '' if none is."""
     found = _NUMBER.findall(text)
     return found[-1] if found else ""
+
+
+def replaces_number(text: str) -> bool:
+    """Return whether a text gives a whole number anew: "No, it is three one five."."""
+    return bool(_REPLACES.match(text.replace("’", "'")))
 
 
 def corrected_number(text: str, number: str) -> str:

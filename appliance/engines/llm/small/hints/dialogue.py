@@ -26,6 +26,7 @@ from appliance.engines.llm.small.hints.corrected_numbers import (
     asks_to_read_back,
     corrected_number,
     find_number,
+    replaces_number,
 )
 from appliance.engines.llm.small.hints.hint import Hint
 from appliance.engines.llm.small.hints.impossible_requests import (
@@ -83,7 +84,9 @@ def find_hints(
         if corrected:
             number = corrected
         elif found := find_number(turn.text):
-            number, told_number = found, turn.text
+            if not number or not replaces_number(turn.text):
+                told_number = turn.text
+            number = found
             corrected = found if asks_to_read_back(turn.text) else ""
         elif asks_for_number(turn.text, told_number):
             corrected = number

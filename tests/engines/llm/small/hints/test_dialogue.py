@@ -250,3 +250,14 @@ def test_refused_request_is_not_fulfilled_later(question: str) -> None:
 def test_other_question_after_a_refusal_is_left_alone(question: str) -> None:
     dialogue = [ChatMessage("user", "Book me a taxi."), ChatMessage("user", question)]
     assert find_hints(dialogue)[-1] == Hint()
+
+
+def test_number_that_is_told_anew_keeps_its_name() -> None:
+    texts = ("My room is three one four.", "No, it is three one five.", "What is my room?")
+    hint = find_hints([ChatMessage("user", text) for text in texts])[-1]
+    assert hint.beginning == "The number is three one five."
+
+
+def test_another_number_has_another_name() -> None:
+    texts = ("My room is three one four.", "My code is nine one.", "What is my room?")
+    assert find_hints([ChatMessage("user", text) for text in texts])[-1] == Hint()
