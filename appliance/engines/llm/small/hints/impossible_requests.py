@@ -32,18 +32,25 @@ _SOMEBODY = (
     r"(?:my|the|a|an|him|her|them|us|our|this|someone|somebody|security|reception|doctor|dr|nurse"
     r"|mr|mrs|ms|police|911|back)\b"
 )
+# What can be said is no matter of a computer: "Extend the story.", "Deliver a speech."
+_NOT_SAID = (
+    r"(?!(?:\w+ ){0,2}(?:story|tale|poem|rhyme|speech|joke|song|riddle|explanation|sentence|answer"
+    r"|words?|meaning|definition|history|discussion|conversation|debate|summary|ideas?|examples?"
+    r"|topic|subject|paragraph|description|list of|recipe|rules?|text|picture of|map of|image of"
+    r"|argument|question|difference|theory|plot|origin)\b)"
+)
 _ACTIONS = "|".join(
     (
         rf"(?:call|phone|ring|dial|text|inform|notify|warn|alert|contact) {_SOMEBODY}",
         r"(?:call|phone|ring) me (?:back|up|again|later|tomorrow|tonight|when|if|once|in an?|at"
         r"|on)\b",
-        r"(?:read|show|open|check|give) (?:me |us )?(?:my|the|your|a|an) (?:\w+ )?(?:messages?"
-        r"|e-?mails?|mail|texts?|voicemails?|inbox|calendar|photos?|pictures?|images?|map|screen)\b",
+        rf"(?:read|show|open|check|give) (?:me |us )?(?:my|the|your|a|an) {_NOT_SAID}(?:\w+ )?"
+        r"(?:messages?|e-?mails?|mail|texts?|voicemails?|inbox|calendar|photos?|pictures?|images?|map|screen)\b",
         r"(?:add|put|write) .*\b(?:to|on|in|into|onto) (?:my|the|our|your) (?:\w+ )?(?:list"
         r"|calendar"
         r"|diary|cart|basket|order|account|file|notes?|schedule|waiting list|agenda|bill)\b",
-        r"(?:track|refund|block|reset|confirm|extend|upgrade|activate|deactivate|unblock|charge"
-        r") (?:my|the|our)\b",
+        r"(?:track|refund|block|reset|confirm|extend|upgrade|activate|deactivate|unblock|charge)"
+        rf" (?:my|the|our) {_NOT_SAID}",
         r"(?:replace|return|move) (?:my|our)\b",
         rf"give {_SOMEBODY}(?: \w+)? (?:a|another) (?:call|ring|message)\b",
         r"(?:text|message) (?!is\b|was\b|received\b|me (?:in|about)\b)\w+",
@@ -64,7 +71,8 @@ _ACTIONS = "|".join(
         r"(?:sign|log|check) (?:me|us) (?:up|in|out|on)\b",
         r"(?:pick|drive|take|bring) (?:me|us|him|her|them) (?:up|down|home|out|to)\b",
         r"(?:make|keep) (?:it|the \w+) (?:warmer|colder|cooler|brighter|darker|louder|quieter)\b",
-        r"(?:mute|unmute|dial|hang up|navigate|deliver|ship|vacuum|iron|bake|lend)\b",
+        r"(?:dial\b|(?:mute|unmute|hang up|navigate|deliver|ship|vacuum|iron|bake|lend)"
+        rf"(?:\W*$| (?:me|us|it|this|that|to|\d|some|(?:my|the|our|your|an?) {_NOT_SAID})))",
         rf"tell (?!me\b|us\b|you\b){_SOMEBODY}(?! (?:story|joke|truth|time)\b)",
         rf"let {_SOMEBODY}.* know\b",
         r"(?:send|email|e-mail|mail|fax|forward|transfer|connect|post)\b",

@@ -161,3 +161,37 @@ def test_service_that_a_caller_wants_is_a_request(text: str) -> None:
 )
 def test_reply_begins_with_a_refusal(text: str, beginning: str) -> None:
     assert refusal_of(text, limit_of(text)) == beginning
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Extend the story.",
+        "Deliver a short speech.",
+        "Confirm the meaning of sepsis.",
+        "Track the history of Rome.",
+        "Give me a picture of Roman life.",
+        "Give me your text again.",
+        "Reset the conversation.",
+        "Mute is what?",
+        "Ship is a vessel?",
+    ],
+)
+def test_what_can_be_said_is_no_request(text: str) -> None:
+    assert limit_of(text) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Extend my lease.",
+        "Deliver the box to room four.",
+        "Confirm the appointment.",
+        "Track my parcel.",
+        "Show me the map.",
+        "Dial nine one one.",
+        "Mute.",
+    ],
+)
+def test_the_same_verbs_ask_for_actions(text: str) -> None:
+    assert limit_of(text) == NO_ACTION
