@@ -59,7 +59,8 @@ _ASKS_FOR_NUMBER = re.compile(
 _NAMES_A_NUMBER = frozenset({"number", "code", "pin"})
 _ASKS_FOR_DIGITS = re.compile(
     r"\b(?:what|which|tell|say|give|repeat|read)\b.*?\b(?:its|the|my|their|those)"
-    r" (?P<end>first|last) (?:(?P<many>two|three|four|five) )?(?:digits?|figures?|numbers?)"
+    r" (?P<end>first|last)"
+    r" (?:(?P<many>two|three|four|five) (?:digit|figure|number)s|(?:digit|figure|number))"
     r"(?: of (?:it|that|this))?(?:,? (?:again|please|now))*\W*$",
     re.IGNORECASE,
 )

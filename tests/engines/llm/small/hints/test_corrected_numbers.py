@@ -112,6 +112,7 @@ def test_what_was_told_as_a_number_is_one(text: str, asks: bool) -> None:
         ("Repeat the first three numbers, please.", "seven zero two"),
         ("What are the first two digits of pi?", ""),
         ("The last two digits are wrong.", ""),
+        ("What are the last digits?", ""),  # how many?
     ],
 )
 def test_first_or_last_digits_are_known(text: str, digits: str) -> None:
