@@ -59,7 +59,9 @@ class InputPace:
             self._kept = self._full_bucket()
         else:
             self._catching_up = stalled or not self._kept.take(charged, now)
-        return self._pass_on(pcm)
+        if self._catching_up or self._held:
+            return self._hold(pcm)
+        return pcm
 
     def charge(self, pcm: bytes, now: float) -> int:
         """Count audio that is not played at once, such as a recording. Return how many bytes count.
@@ -71,9 +73,8 @@ class InputPace:
             raise TooFast
         return charged
 
-    def _pass_on(self, pcm: bytes) -> bytes:
-        if not self._catching_up and not self._held:
-            return pcm
+    def _hold(self, pcm: bytes) -> bytes:
+        """Hold `pcm` back. Return the held audio that is due; none while the client catches up."""
         self._held.append(pcm)
         self._held_bytes += len(pcm)
         while self._held_bytes > self._burst_seconds * BYTES_PER_SECOND and len(self._held) > 1:

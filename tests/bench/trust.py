@@ -33,7 +33,7 @@ from tests.e2e.appliance import Appliance
 
 ROUNDS = 6
 PAIRS = 3  # of gateways
-CALLERS = 2  # at the same time
+CALLERS = 2  # of each gateway at the same time; a core that is full carries about 20
 TURNS = 3  # of each caller in a round; the first one of a call is not counted
 MAX_VOICE_TO_VOICE_RATIO = 1.02
 MIN_CALLS_PER_CORE_RATIO = 0.97
@@ -80,7 +80,9 @@ class Costs:
         self.call_seconds += other.call_seconds
 
 
-async def measure(folder: Path, rounds: int = ROUNDS, pairs: int = PAIRS) -> list[str]:
+async def measure(
+    folder: Path, rounds: int = ROUNDS, pairs: int = PAIRS, callers: int = CALLERS
+) -> list[str]:
     """Measure the gateways of all pairs. Return the lines to print."""
     without, guarded = [], []
     async with contextlib.AsyncExitStack() as running_gateways:
@@ -91,7 +93,7 @@ async def measure(folder: Path, rounds: int = ROUNDS, pairs: int = PAIRS) -> lis
         for each in without + guarded:
             await call(each.gateway.config, 0, 1)  # the first call of a process loads modules
         for _ in range(rounds):
-            await asyncio.gather(*(each.hold_round() for each in without + guarded))
+            await asyncio.gather(*(each.hold_round(callers) for each in without + guarded))
     for costs in (without, guarded):
         for other in costs[1:]:
             costs[0].add(other)
@@ -141,10 +143,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.trust", description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds of calls ({ROUNDS})")
     parser.add_argument("--pairs", type=int, default=PAIRS, help=f"pairs of gateways ({PAIRS})")
+    parser.add_argument(
+        "--callers", type=int, default=CALLERS, help=f"of each gateway at the same time ({CALLERS})"
+    )
     args = parser.parse_args()
     print(f"On {machine()}", flush=True)
     with tempfile.TemporaryDirectory(prefix="voice-trust.") as folder:
-        print("\n".join(asyncio.run(measure(Path(folder), args.rounds, args.pairs))), flush=True)
+        print(
+            "\n".join(asyncio.run(measure(Path(folder), args.rounds, args.pairs, args.callers))),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
