@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from appliance.engines.llm.small.hints.spoken_sums import NUMBER, number_value
+from appliance.engines.llm.small.hints.numbers_in_text import NUMBER, number_value, plain
 
 _MOST_CHARS: Final = 300
 _HALF_DAY: Final = 720  # minutes
@@ -48,8 +48,7 @@ _OTHER_CLOCK = re.compile(r"\b(?:[ap]\.?m|percent|day|days|week|weeks|\d{3,}|[2-
 
 def clock_result(text: str) -> str:
     """Return the time or the hours that `text` asks for; '' if it asks for something else."""
-    told = text.casefold().replace("’", "'").strip()
-    told = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", told)
+    told = plain(text)
     if len(told) > _MOST_CHARS:
         return ""
     if _ASKS_HOW_LONG.search(told):

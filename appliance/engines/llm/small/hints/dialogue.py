@@ -40,11 +40,8 @@ from appliance.engines.llm.small.hints.local_facts import NO_FACTS, asks_for_loc
 from appliance.engines.llm.small.hints.own_nature import NO_NAME, answer_about_itself, asks_for_name
 from appliance.engines.llm.small.hints.quotations import quotation
 from appliance.engines.llm.small.hints.spoken_sums import sum_result
-from appliance.engines.llm.small.hints.story_sums import (
-    STEP_BY_STEP,
-    asks_for_story_sum,
-    story_result,
-)
+from appliance.engines.llm.small.hints.step_by_step import STEP_BY_STEP, asks_for_story_sum
+from appliance.engines.llm.small.hints.story_sums import story_result
 from appliance.engines.llm.small.hints.unit_conversions import converted
 from appliance.link.engine import ChatMessage
 

@@ -13,7 +13,7 @@ import re
 from fractions import Fraction
 from typing import Final
 
-from appliance.engines.llm.small.hints.spoken_sums import NUMBER, number_value, written
+from appliance.engines.llm.small.hints.numbers_in_text import NUMBER, number_value, plain, written
 
 # The size of each unit in the smallest unit of its kind; the first name is written.
 _KINDS: Final[tuple[dict[str, Fraction], ...]] = (
@@ -89,8 +89,7 @@ _UNWRITABLE: Final = 100_000_000
 
 def converted(text: str) -> str:
     """Return the amount with its unit that `text` asks for; '' if it asks for something else."""
-    asked = text.casefold().replace("’", "'").strip().rstrip(".?! ")
-    asked = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", asked)
+    asked = plain(text).rstrip(".?! ")
     if match := _DEGREES.fullmatch(asked):
         return _degrees(match)
     for form in _FORMS:
