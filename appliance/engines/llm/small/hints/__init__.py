@@ -12,6 +12,7 @@ corrected_facts      a fact that the caller has corrected
 What the assistant is, cannot do and does not know:
 own_nature           questions about what the assistant is
 impossible_requests  requests that no tool can fulfil
+imagination          requests within stories and games, which are no such requests
 local_facts          questions for facts of the place, which nobody has told
 
 What can be worked out:

@@ -17,6 +17,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from appliance.engines.llm.small.hints.imagination import is_imagined
 from appliance.link.engine import Tool
 
 _SHIPPED_TOOLS = frozenset(("current_time", "end_call"))
@@ -30,7 +31,7 @@ _OPENING = (
 )
 _SOMEBODY = (
     r"(?:my|the|a|an|him|her|them|us|our|this|someone|somebody|security|reception|doctor|dr|nurse"
-    r"|mr|mrs|ms|police|911|back)\b"
+    r"|mr|mrs|ms|mister|police|911|back)\b"
 )
 # What can be said is no matter of a computer: "Extend the story.", "Deliver a speech."
 _NOT_SAID = (
@@ -47,8 +48,8 @@ _ACTIONS = "|".join(
         rf"(?:read|show|open|check|give) (?:me |us )?(?:my|the|your|a|an) {_NOT_SAID}(?:\w+ )?"
         r"(?:messages?|e-?mails?|mail|texts?|voicemails?|inbox|calendar|photos?|pictures?|images?|map|screen)\b",
         r"(?:add|put|write) .*\b(?:to|on|in|into|onto) (?:my|the|our|your) (?:\w+ )?(?:list"
-        r"|calendar"
-        r"|diary|cart|basket|order|account|file|notes?|schedule|waiting list|agenda|bill)\b",
+        r"|playlist|calendar|diary|cart|basket|order|account|file|notes?|schedule|waiting list"
+        r"|agenda|bill)\b",
         r"(?:track|refund|block|reset|confirm|extend|upgrade|activate|deactivate|unblock|charge)"
         rf" (?:my|the|our) {_NOT_SAID}",
         r"(?:replace|return|move) (?:my|our)\b",
@@ -58,10 +59,14 @@ _ACTIONS = "|".join(
         r"|letter) to\b",
         r"(?:drop|shoot) (?:\w+ ){1,2}an? (?:e-?mail|line|message)\b",
         r"play (?:me )?(?!(?:a |the |with |along)?(?:game|role|part|quiz|me\b|along))\w+",
-        r"put on (?:some |the |my |a )?(?:music|radio|song|lights?|tv|television|film|movie"
-        r"|heating)\b",
+        r"put on (?:some |the |my |a )?(?:\w+ )?(?:music|radio|song|playlist|lights?|tv|television"
+        r"|film|movie|heating)\b",
         r"start (?:a|an|the) (?:countdown|timer|alarm|recording|call)\b",
         r"(?:book|reserve|order|buy|get|fetch|bring) (?:more|another)\b",
+        r"order \w+s for (?:me|us|my|him|her)\b",
+        r"call (?:it|the \w+|my \w+) off\b",
+        r"(?:get|fetch|bring|find) the (?:doctor|nurse|midwife|manager|boss|supervisor|police"
+        r"|ambulance|receptionist|technician|guard|porter|priest)\b",
         r"let me (?:speak|talk) (?:to|with) (?!you\b)",
         r"give me (?:your|the|a) (?:manager|boss|supervisor|human|colleague|(?:real )?person"
         r"|operator)\b",
@@ -102,8 +107,8 @@ _ACTIONS = "|".join(
 _ACTION = re.compile(rf"{_OPENING}(?:{_ACTIONS})", re.IGNORECASE)
 # What can be done by talking: "Find me a word that rhymes with house", "Remind me what I said".
 _TALK = re.compile(
-    rf"{_OPENING}(?:(?:find|get|give|make|check|change|start|fix|play|bring|update|come up"
-    rf" with)\b.*"
+    rf"{_OPENING}(?:(?!(?:bring|get) .*\b(?:book|magazine|ticket)s?\b)"
+    r"(?:find|get|give|make|check|change|start|fix|play|bring|update|come up with)\b.*"
     r"\b(?:words?|rhymes?|synonyms?|jokes?|poems?|story|stories|riddles?|sentences?|examples?|topics?"
     r"|subject|answers?|spelling|grammar|quiz|questions?|facts?|ideas?|recipes?|list of"
     r"|translation)\b"
@@ -190,7 +195,7 @@ def limit_of(text: str) -> str:
     text = text.replace("’", "'")
     if _ASKS_FOR_WEATHER.search(text) and _WEATHER.search(text):
         return NO_WEATHER
-    if _TALK.match(text):
+    if _TALK.match(text) or is_imagined(text):
         return ""
     return NO_ACTION if _ACTION.match(text) or _OTHER_ACTION.match(text) else ""
 
