@@ -2,6 +2,7 @@
 
 hint                 what helps with one question
 dialogue             the hint for each question of a dialogue
+openings             the words with which callers begin
 
 What the caller has said:
 quotations           the caller's last words, and the letters of a word
@@ -12,6 +13,7 @@ corrected_facts      a fact that the caller has corrected
 What the assistant is, cannot do and does not know:
 own_nature           questions about what the assistant is
 impossible_requests  requests that no tool can fulfil
+weather              questions for the weather
 imagination          requests within stories and games, which are no such requests
 local_facts          questions for facts of the place, which nobody has told
 

@@ -15,7 +15,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_OPENING: Final = r"^\W*(?:(?:please|now|and|so|okay|hey|can you|could you)[, ]+)*"
+from appliance.engines.llm.small.hints.openings import ASKS_TO_ACT, FILLERS
+
+_OPENING: Final = rf"^\W*{FILLERS}{ASKS_TO_ACT}"
 _TALE: Final = (
     r"(?:story|stories|tale|poem|rhyme|verse|limerick|riddle|adventure|fable|legend|myth|role play)"
 )

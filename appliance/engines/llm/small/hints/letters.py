@@ -14,12 +14,14 @@ import re
 import string
 from typing import Final
 
+from appliance.engines.llm.small.hints.openings import ASKS_TO_KNOW, FILLERS
+
 _QUOTE: Final = "[\"'“”‘’]?"
 _WORD: Final = (
     rf"(?:the )?(?:word |name |city |country )?{_QUOTE}(?P<word>[^\W\d_]{{2,}}){_QUOTE}(?: have|"
     rf" has)?"
 )
-_OPENING: Final = r"^\W*(?:(?:and|so|please|okay|now|then|tell me)\b\W*)*"
+_OPENING: Final = rf"^\W*{FILLERS}{ASKS_TO_KNOW}"
 _COUNT = re.compile(
     rf"{_OPENING}how many letters (?:are (?:there )?in|does|has|has got|in|do you count in)"
     rf" {_WORD}\W*$",

@@ -14,6 +14,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from appliance.engines.llm.small.hints.openings import ASKS_TO_KNOW, FILLERS
+
 IS_PROGRAM: Final = "I am a computer program."
 CANNOT_SEE: Final = "I cannot see you."
 IS_HERE: Final = "Yes, I am here."
@@ -23,10 +25,7 @@ HAS_NO_AGE: Final = "I am a computer program, so I have no age."
 HAS_NO_PLACE: Final = "I am a computer program, so I am not at any place."
 
 NO_NAME: Final = "You are a voice assistant and have no name."
-_OPENING: Final = (
-    r"\W*(?:(?:and|so|but|okay|ok|then|please|hey|hi|hello|excuse me|sorry|now|well|wait|tell me"
-    r"|honestly|oh|no|yes|good (?:morning|afternoon|evening|day))\b[\s,.!]*)*"
-)
+_OPENING: Final = rf"\W*{FILLERS}(?:honestly,? )?{ASKS_TO_KNOW}"
 _ENDING: Final = (
     r"(?:,? (?:or not|too|then|now|right now|at the moment|actually|really|please|by the way"
     r"|at all|today))*\W*"

@@ -17,12 +17,13 @@ from fractions import Fraction
 from typing import Final
 
 from appliance.engines.llm.small.hints.numbers_in_text import plain, take_numbers, written
+from appliance.engines.llm.small.hints.openings import FILLERS
 
 _PARTS: Final = {"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "tenth": 10}
 _LIMIT: Final = 10**12  # nobody asks for more, and voices read larger numbers badly
 
 _OPENING = re.compile(
-    r"^(?:(?:and|now|so|then|okay|ok|please|well|yes|no|hey|hello|all right|alright|um|uh)\b[, ]*)*"
+    rf"^{FILLERS}"
     r"(?:(?:can|could|would) you (?:please )?)?"
     r"(?:(?:calculate|compute|work out|add up|tell me|do you know|what do (?:you|i) get if"
     r" (?:you|i)|what (?:is|are|do|does|would be|about|if i)|what's|how much (?:is|are|does)"
