@@ -132,15 +132,13 @@ _GENERAL = re.compile(
     r"|gold|silver|oil|petrol|gas\b)"
     r"|\b(?:does|do|to|of) an? (?!visit|ticket|taxi|room|bed|meal|copy|coffee|appointment|seat)"
     r"|\bnext (?:leap year|(?:full |new )?moon|eclipse|olympi\w+|world cup|election|christmas"
-    r"|easter"
-    r"|century|comet)|\bthan\b|\b(?:invented|discovered)\b|\bsmoke with\b"
+    r"|easter|century|comet)|\bthan\b|\b(?:invented|discovered)\b|\bsmoke with\b"
     r"|\bin (?:the )?(?:world|film|movie|story|book|song|history)\b"
 )
 # What changes by the day is not known, wherever it is.
 _CHANGES = re.compile(
-    r"\b(?:the next (?:bus|train|flight|ferry|tram|plane|boat)|(?:latest|current) \w+|(?:stock"
-    r"|share)"
-    r" price)\b",
+    r"\b(?:the next (?:bus|train|flight|ferry|tram|plane|boat)|(?:latest|current) \w+"
+    r"|(?:stock|share) price)\b",
     re.IGNORECASE,
 )
 _ASKS = re.compile(rf"{_OPENING}(?:{'|'.join(_KINDS)})", re.IGNORECASE)

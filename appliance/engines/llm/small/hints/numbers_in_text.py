@@ -15,19 +15,19 @@ _ONES_TEXT: Final = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
     " sixteen seventeen eighteen nineteen"
 )
-_ONES: Final = tuple(_ONES_TEXT.split())
+ONES: Final = tuple(_ONES_TEXT.split())
 _TENS: Final = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _SCALES: Final = {"thousand": 1_000, "million": 1_000_000}
 
 # A number below one thousand in words, then the grammar of larger ones and of decimals.
-_ONE = "|".join(sorted(_ONES, key=len, reverse=True))
-_BELOW_HUNDRED = rf"(?:(?:{'|'.join(_TENS)})(?: (?:{'|'.join(_ONES[1:10])})\b)?|{_ONE})"
+_ONE = "|".join(sorted(ONES, key=len, reverse=True))
+_BELOW_HUNDRED = rf"(?:(?:{'|'.join(_TENS)})(?: (?:{'|'.join(ONES[1:10])})\b)?|{_ONE})"
 _BELOW_THOUSAND = (
     rf"(?:(?:(?:{_ONE}|a) )?hundred(?: (?:and )?{_BELOW_HUNDRED}\b)?|{_BELOW_HUNDRED})"
 )
 _IN_WORDS = (
     rf"(?:(?:{_BELOW_THOUSAND}|a) (?:thousand|million)(?:,? (?:and )?{_BELOW_THOUSAND}\b)?"
-    rf"|{_BELOW_THOUSAND})(?: point(?: (?:{'|'.join(_ONES[:10])}))+)?"
+    rf"|{_BELOW_THOUSAND})(?: point(?: (?:{'|'.join(ONES[:10])}))+)?"
 )
 NUMBER: Final = rf"\b(?:{_IN_WORDS})\b|(?<![\w.,/:-])\d+(?:,\d{{3}})*(?:\.\d+)?(?![\w/:])"
 _NUMBER = re.compile(NUMBER)
@@ -57,11 +57,11 @@ def number_value(text: str) -> Fraction:
             below = (below or 1) * 100
         elif word in _TENS:
             below += 10 * (_TENS.index(word) + 2)
-        elif word in _ONES:
-            below += _ONES.index(word)
+        elif word in ONES:
+            below += ONES.index(word)
         elif word == "a":
             below = 1
-    digits = "".join(str(_ONES.index(word)) for word in part.split())
+    digits = "".join(str(ONES.index(word)) for word in part.split())
     return Fraction(total + below) + Fraction(int(digits or 0), 10 ** len(digits))
 
 

@@ -32,13 +32,12 @@ _ENDING: Final = (
 )
 _HUMAN: Final = r"(?:human|person|man|woman|girl|boy|real|alive|human being|living)"
 _MACHINE: Final = (
-    r"(?:robot|machine|computer(?: program)?|program|bot|chatbot|a\.?i\.?|artificial(?:"
-    r" intelligence)?"
-    r"|recording|automatic|automated|software)"
+    r"(?:robot|machine|computer(?: program)?|program|bot|chatbot|a\.?i\.?|artificial"
+    r"(?: intelligence)?|recording|automatic|automated|software)"
 )
 _A: Final = (
-    r"(?:(?:really|actually|just|only|still|even|even a|an?|the) )*(?:(?:real|live|living|actual"
-    r"|true|normal) )?"
+    r"(?:(?:really|actually|just|only|still|even|even a|an?|the) )*"
+    r"(?:(?:real|live|living|actual|true|normal) )?"
 )
 _TALK: Final = r"(?:talking|speaking|chatting)(?: here)? (?:to|with)"
 _TO_HUMAN: Final = (

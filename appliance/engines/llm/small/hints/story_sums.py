@@ -91,6 +91,7 @@ def story_result(text: str) -> str:
     told = plain_story(text)
     if not told.endswith("?") or "#" in told:
         return ""
+    # "Which one", "one ticket costs" and "in one day" have no amount, "twice a day" and "$5" have.
     told = re.sub(r"\b(each|every|which|this|that|no|any|the) one\b", r"\1", told)
     told = re.sub(rf"\bone (?=\w+ {_HOLDS} )|(?<=\bin )one (?={PERIOD}\b)", "a ", told)
     told = re.sub(r"\btwice (?=an? )", "two times ", told)
@@ -141,14 +142,17 @@ def _product(story: str, question: str, amounts: Sequence[Fraction]) -> Fraction
     ones = {word for words in _ONE_HOLDS.findall(story) for word in words.split()}
     ones |= set(_FOR_ONE.findall(story))
     several = {_stem(word) for words in _SEVERAL.findall(whole) for word in words}
+    # The ones that are counted: "a ticket" by "# tickets", or all by "How much are #?"
     counted = {one for one in ones if _stem(one) in several or re.search(r"#\W*$", question)}
     periods = [one for one in ones - counted if re.fullmatch(PERIOD, one)]
     asked_periods = re.findall(rf"\b(?:an?|per|each|every) ({PERIOD})\b", question)
     repeats = len(re.findall(r"# times (?:an?|per|each|every) ", story))
-    if counted and len(amounts) == 2 + repeats:
-        return math.prod(amounts, start=Fraction(1)) if periods == asked_periods else None
+    if counted:
+        is_whole = len(amounts) == 2 + repeats and periods == asked_periods
+        return math.prod(amounts, start=Fraction(1)) if is_whole else None
+    # "# cups a day", "in a week"; "# tablets # times a day", "how many a day"
     many = 1 if repeats and periods == asked_periods else _PERIODS.get((*periods, *asked_periods))
-    if counted or len(amounts) != 1 + repeats or many is None:
+    if len(amounts) != 1 + repeats or many is None:
         return None
     return math.prod(amounts, start=Fraction(many))
 
