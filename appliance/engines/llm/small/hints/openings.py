@@ -9,8 +9,8 @@ from typing import Final
 
 FILLERS: Final = (
     r"(?:(?:and|so|but|okay|ok|then|please|hey|hi|hello|excuse me|sorry|now|well|wait|oh|um|uh|yes"
-    r"|no|great|thanks|thank you|all right|alright|good(?: (?:morning|afternoon|evening|day))?)"
-    r"\b[\s,.!:;]*)*"
+    r"|no|thanks|thank you|all right|alright|good (?:morning|afternoon|evening|day)"
+    r"|(?:good|great)(?=[,.!] ))\b[\s,.!:;]*)*"  # "Good save!"
 )
 ASKS_TO_ACT: Final = (
     r"(?:(?:can|could|will|would) you (?:please |just |maybe |also |now |quickly )*"
@@ -18,5 +18,5 @@ ASKS_TO_ACT: Final = (
 )
 ASKS_TO_KNOW: Final = (
     r"(?:(?:do you know|(?:(?:can|could) you )?(?:please )?tell me"
-    r"|i (?:want|would like|need) to know|any idea)[\s,:]+)?"
+    r"|i (?:want|would like|need) to know|any idea)[\s,:]+(?:please[\s,:]+)?)?"
 )

@@ -25,7 +25,7 @@ HAS_NO_AGE: Final = "I am a computer program, so I have no age."
 HAS_NO_PLACE: Final = "I am a computer program, so I am not at any place."
 
 NO_NAME: Final = "You are a voice assistant and have no name."
-_OPENING: Final = rf"\W*{FILLERS}(?:honestly,? )?{ASKS_TO_KNOW}"
+_OPENING: Final = rf"\W*{FILLERS}(?:honestly[\s,]+)?{ASKS_TO_KNOW}(?:honestly[\s,]+)?"
 _ENDING: Final = (
     r"(?:,? (?:or not|too|then|now|right now|at the moment|actually|really|please|by the way"
     r"|at all|today))*\W*"
