@@ -15,8 +15,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from appliance.engines.llm.small.hints.spoken_sums import NUMBER, sum_result
-from appliance.engines.llm.small.hints.story_sums import STEP_BY_STEP
+from appliance.engines.llm.small.hints.numbers_in_text import NUMBER, plain
+from appliance.engines.llm.small.hints.spoken_sums import sum_result
+from appliance.engines.llm.small.hints.step_by_step import STEP_BY_STEP
 
 _SIGN: Final = r"(?:plus|minus|times|multiplied by|divided by|[-+*/×÷−–])"
 _NO_UNIT: Final = "plus|minus|times|multiplied|divided|percent|of|is|equals|makes|gives"
@@ -38,13 +39,12 @@ def result_of_stated_sum(said: str) -> str:
     """Return the result of the sum with whose "is" a reply ends so far; '' if it ends otherwise."""
     if not _ENDS_IN_VERB.search(said):
         return ""
-    sentence = re.split(r"(?<=[.!?:;])\s", said[-_MOST_CHARS:])[-1].casefold()
-    sentence = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", sentence)
+    sentence = plain(re.split(r"(?<=[.!?:;])\s", said[-_MOST_CHARS:])[-1])
     match = _STATED.search(sentence)
     if match is None or _GOES_ON.search(sentence[: match.start()]):
         return ""
-    plain = re.sub(r"[$£€]", "", match["sum"])
-    return sum_result(_AFTER_NUMBER.sub(r"\g<number>", plain))
+    without_signs = re.sub(r"[$£€]", "", match["sum"])
+    return sum_result(_AFTER_NUMBER.sub(r"\g<number>", without_signs))
 
 
 class StatedResults:

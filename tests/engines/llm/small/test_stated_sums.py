@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.engines.llm.small.hints.story_sums import STEP_BY_STEP
+from appliance.engines.llm.small.hints.step_by_step import STEP_BY_STEP
 from appliance.engines.llm.small.stated_sums import StatedResults, result_of_stated_sum
 
 

@@ -11,12 +11,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from appliance.engines.llm.small.hints.spoken_sums import NUMBER, number_value
+from appliance.engines.llm.small.hints.numbers_in_text import NUMBER, ONES, number_value, plain
 
 _MOST_CHARS: Final = 300
 _HALF_DAY: Final = 720  # minutes
-_HOURS_TEXT: Final = "one two three four five six seven eight nine ten eleven twelve"
-_HOURS: Final = tuple(_HOURS_TEXT.split())
+_HOURS: Final = ONES[1:13]
 _HOUR: Final = rf"(?:{'|'.join(sorted(_HOURS, key=len)[::-1])}|1[0-2]|[1-9])"
 _MINUTE: Final = (
     r"(?:five|ten|fifteen|twenty(?: five)?|thirty(?: five)?|forty(?: five)?|fifty(?: five)?)"
@@ -32,9 +31,8 @@ _AT_TIME = re.compile(rf"{_AT} {_TIME}")
 _TO_TIME = re.compile(rf"\b(?:to|and) {_TIME}")
 _SPAN = re.compile(
     rf"(?:(?P<hours>{NUMBER}|an?)(?P<half> and a half)? hours?(?: and a (?P<part>half|quarter))?"
-    rf"(?: and (?P<more>{NUMBER}) minutes)?|(?P<half_hour>half an hour)|(?P<quarter>a quarter of"
-    rf" an hour)"
-    rf"|(?P<minutes>{NUMBER}) minutes)"
+    rf"(?: and (?P<more>{NUMBER}) minutes)?|(?P<half_hour>half an hour)"
+    rf"|(?P<quarter>a quarter of an hour)|(?P<minutes>{NUMBER}) minutes)"
 )
 _ASKS_HOW_LONG = re.compile(r"\bhow (?:long|many hours)\b[^.?]*\?\W*$")
 _ASKS_WHEN = re.compile(r"\b(?:when|what time|at what time|how late)\b[^.?]*\?\W*$")
@@ -48,8 +46,7 @@ _OTHER_CLOCK = re.compile(r"\b(?:[ap]\.?m|percent|day|days|week|weeks|\d{3,}|[2-
 
 def clock_result(text: str) -> str:
     """Return the time or the hours that `text` asks for; '' if it asks for something else."""
-    told = text.casefold().replace("’", "'").strip()
-    told = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", told)
+    told = plain(text)
     if len(told) > _MOST_CHARS:
         return ""
     if _ASKS_HOW_LONG.search(told):

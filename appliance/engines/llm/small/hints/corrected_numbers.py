@@ -15,7 +15,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_DIGITS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+from appliance.engines.llm.small.hints.numbers_in_text import ONES
+
+_DIGITS: Final = ONES[:10]
 _PLACES_TEXT: Final = (
     "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
 )
@@ -48,10 +50,20 @@ _INSTEAD = tuple(
         rf"change the (?P<old>{_DIGIT}) (?:to|into) {_ARTICLE}(?P<digit>{_DIGIT})",
     )
 )
+# "No, it is three one five.": a whole number anew
+_REPLACES = re.compile(
+    r"\W*(?:no|sorry|wrong|actually|wait)\b\W*(?:(?:no|sorry|actually)\b\W*)*"
+    r"(?:it(?:'s| is| was)|that(?:'s| is| was)|i (?:meant|said)|it should be)\b",
+    re.IGNORECASE,
+)
+_READ_BACK = re.compile(
+    r"\b(?:read|repeat|say|confirm) (?:it|that|the number|my number|this|them)(?: back| again)?"
+    r"(?: to me| for me)?(?: again)?(?:,? please)?\W*$",
+    re.IGNORECASE,
+)
 _ASKS_FOR_NUMBER = re.compile(
-    r"\b(?:what(?:'s| is| was)(?: now)?|(?:repeat|confirm)(?: to me)?|(?:read|tell|give|say)(?:"
-    r" me)?"
-    r"(?: back)?(?: again)?) (?:my|the|that|our) (?P<label>(?:[a-z]+ ){0,2}?)"
+    r"\b(?:what(?:'s| is| was)(?: now)?|(?:repeat|confirm)(?: to me)?|(?:read|tell|give|say)"
+    r"(?: me)?(?: back)?(?: again)?) (?:my|the|that|our) (?P<label>(?:[a-z]+ ){0,2}?)"
     r"(?P<noun>number|code|pin|[a-z]+(?=(?: (?:once more|again|please|now))*\W*$))\b"
     r"(?! (?:of|for|to)\b)",
     re.IGNORECASE,
@@ -64,23 +76,6 @@ _ASKS_FOR_DIGITS = re.compile(
     r"(?: of (?:it|that|this))?(?:,? (?:again|please|now))*\W*$",
     re.IGNORECASE,
 )
-
-
-_REPLACES = re.compile(
-    r"\W*(?:no|sorry|wrong|actually|wait)\b\W*(?:(?:no|sorry|actually)\b\W*)*"
-    r"(?:it(?:'s| is| was)|that(?:'s| is| was)|i (?:meant|said)|it should be)\b",
-    re.IGNORECASE,
-)
-_READ_BACK = re.compile(
-    r"\b(?:read|repeat|say|confirm) (?:it|that|the number|my number|this|them)(?: back| again)?"
-    r"(?: to me| for me)?(?: again)?(?:,? please)?\W*$",
-    re.IGNORECASE,
-)
-
-
-def asks_to_read_back(text: str) -> bool:
-    """Return whether a caller who tells a number asks to hear it."""
-    return bool(_READ_BACK.search(text))
 
 
 def find_number(text: str) -> str:
@@ -114,6 +109,11 @@ def corrected_number(text: str, number: str) -> str:
         return ""
     old = digits[place]
     return number[: old.start()] + _like(digit, old[0]) + number[old.end() :]
+
+
+def asks_to_read_back(text: str) -> bool:
+    """Return whether a caller who tells a number asks to hear it."""
+    return bool(_READ_BACK.search(text))
 
 
 def asks_for_number(text: str, told: str) -> bool:

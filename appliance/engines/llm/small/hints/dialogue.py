@@ -31,6 +31,7 @@ from appliance.engines.llm.small.hints.corrected_numbers import (
 from appliance.engines.llm.small.hints.hint import Hint
 from appliance.engines.llm.small.hints.impossible_requests import (
     NO_ACTION,
+    NO_WEATHER,
     asks_about_refused,
     limit_of,
     refusal_of,
@@ -40,11 +41,8 @@ from appliance.engines.llm.small.hints.local_facts import NO_FACTS, asks_for_loc
 from appliance.engines.llm.small.hints.own_nature import NO_NAME, answer_about_itself, asks_for_name
 from appliance.engines.llm.small.hints.quotations import quotation
 from appliance.engines.llm.small.hints.spoken_sums import sum_result
-from appliance.engines.llm.small.hints.story_sums import (
-    STEP_BY_STEP,
-    asks_for_story_sum,
-    story_result,
-)
+from appliance.engines.llm.small.hints.step_by_step import STEP_BY_STEP, asks_for_story_sum
+from appliance.engines.llm.small.hints.story_sums import story_result
 from appliance.engines.llm.small.hints.unit_conversions import converted
 from appliance.link.engine import ChatMessage
 
@@ -72,64 +70,74 @@ def find_hints(
 
     The arguments are those of `add_notes`.
     """
-    hints: list[Hint] = []
-    hints_of_caller: list[Hint] = []
-    told: list[str] = []  # the caller's texts
-    number = told_number = result = ""  # `told_number` is the text that told it
-    for turn in dialogue:
-        if turn.role != "user":
-            hints.append(Hint())
-            continue
-        corrected = corrected_number(turn.text, number)
-        if corrected:
-            number = corrected
-        elif found := find_number(turn.text):
-            if not number or not replaces_number(turn.text):
-                told_number = turn.text
-            number = found
-            corrected = found if asks_to_read_back(turn.text) else ""
-        elif asks_for_number(turn.text, told_number):
-            corrected = number
-        result = sum_result(turn.text, result)
-        if corrected:
-            hint = Hint(f"The number is {corrected}.", f"The number is {corrected}.")
-        elif digits := asked_digits(turn.text, number):
-            hint = Hint(f"These are {digits}.", f"{digits.capitalize()}.")
-        else:
-            hint = quotation(turn.text, told)
-        if not hint and (known := result or _worked_out(turn.text)):
+    caller = _Caller(may_act, may_know)
+    return [caller.hint(turn.text) if turn.role == "user" else Hint() for turn in dialogue]
+
+
+class _Caller:
+    """What a caller has said so far, which the hint for the next question depends on."""
+
+    def __init__(self, may_act: bool, may_know: bool) -> None:
+        self._may_act = may_act
+        self._may_know = may_know
+        self._told: list[str] = []  # the caller's texts
+        self._number = ""  # as it was told and corrected
+        self._number_text = ""  # the text that told it
+        self._result = ""  # of the sum in the last text, which "And half of that?" continues
+        self._was_refused = False
+
+    def hint(self, text: str) -> Hint:
+        """Return the hint for the caller's next text: the first that applies."""
+        self._result = sum_result(text, self._result)
+        hint = self._about_number(text) or quotation(text, self._told)
+        if not hint and (known := self._result or _worked_out(text)):
             hint = Hint(f"The result is {known}.")
-            result = known  # which "And half of that?" continues
-        if not hint and asks_for_story_sum(turn.text):
+            self._result = known
+        if not hint and asks_for_story_sum(text):
             hint = Hint(STEP_BY_STEP, "First,")
-        if not hint and told and corrects_own_fact(turn.text):
+        if not hint and self._told and corrects_own_fact(text):
             hint = Hint(beginning=CONFIRMED)
-        if not hint:
-            hint = _limit(turn.text, told, may_act, may_know)
-            was_refused = bool(hints_of_caller) and hints_of_caller[-1].note == NO_ACTION
-            if was_refused and not hint.is_whole and asks_about_refused(turn.text):
-                hint = Hint(NO_ACTION, "No, I cannot")
-        hints_of_caller.append(hint)
-        told.append(turn.text)
-        hints.append(hint)
-    return hints
+        hint = hint or self._limit(text)
+        self._told.append(text)
+        self._was_refused = hint.note == NO_ACTION
+        return hint
+
+    def _about_number(self, text: str) -> Hint:
+        """Return the caller's number if a text corrects it or asks for it, or the asked digits."""
+        known = corrected_number(text, self._number)
+        if known:
+            self._number = known
+        elif found := find_number(text):
+            if not self._number or not replaces_number(text):
+                self._number_text = text
+            self._number = found
+            known = found if asks_to_read_back(text) else ""
+        elif asks_for_number(text, self._number_text):
+            known = self._number
+        if known:
+            return Hint(f"The number is {known}.", f"The number is {known}.")
+        if digits := asked_digits(text, self._number):
+            return Hint(f"These are {digits}.", f"{digits.capitalize()}.")
+        return Hint()
+
+    def _limit(self, text: str) -> Hint:
+        """Return what the assistant is not, cannot do and does not know."""
+        if answer := answer_about_itself(text):
+            return Hint(beginning=answer)
+        if not self._may_know and asks_for_name(text):
+            return Hint(NO_NAME)
+        if self._may_act:
+            return Hint()
+        limit = limit_of(text)
+        if self._was_refused and limit != NO_WEATHER and asks_about_refused(text):
+            return Hint(NO_ACTION, "No, I cannot")
+        if limit:
+            return Hint(limit, refusal_of(text, limit))
+        if not self._may_know and asks_for_local_fact(text, self._told):
+            return Hint(NO_FACTS, "I am sorry, I do not know")
+        return Hint()
 
 
 def _worked_out(text: str) -> str:
     """Return the result of what is not a sum alone."""
     return letters_result(text) or converted(text) or story_result(text) or clock_result(text)
-
-
-def _limit(text: str, told: Sequence[str], may_act: bool, may_know: bool) -> Hint:
-    """Return what the assistant is not, cannot do and does not know."""
-    if answer := answer_about_itself(text):
-        return Hint(beginning=answer)
-    if not may_know and asks_for_name(text):
-        return Hint(NO_NAME)
-    if may_act:
-        return Hint()
-    if limit := limit_of(text):
-        return Hint(limit, refusal_of(text, limit))
-    if not may_know and asks_for_local_fact(text, told):
-        return Hint(NO_FACTS, "I am sorry, I do not know")
-    return Hint()

@@ -12,39 +12,17 @@ from __future__ import annotations
 
 import re
 import string
+from collections.abc import Callable
 from typing import Final
 
+from appliance.engines.llm.small.hints.openings import ASKS_TO_KNOW, FILLERS
+
+_OPENING: Final = rf"^\W*{FILLERS}{ASKS_TO_KNOW}"
 _QUOTE: Final = "[\"'“”‘’]?"
+_LETTER: Final = rf"{_QUOTE}(?P<letter>[a-z]){_QUOTE}"
 _WORD: Final = (
-    rf"(?:the )?(?:word |name |city |country )?{_QUOTE}(?P<word>[^\W\d_]{{2,}}){_QUOTE}(?: have|"
-    rf" has)?"
-)
-_OPENING: Final = r"^\W*(?:(?:and|so|please|okay|now|then|tell me)\b\W*)*"
-_COUNT = re.compile(
-    rf"{_OPENING}how many letters (?:are (?:there )?in|does|has|has got|in|do you count in)"
-    rf" {_WORD}\W*$",
-    re.IGNORECASE,
-)
-_COUNT_ONE = re.compile(
-    rf"{_OPENING}how (?:many times (?:is|does)|often (?:is|does)) (?:the )?(?:letter )?"
-    rf"{_QUOTE}(?P<letter>[a-z]){_QUOTE} (?:(?:appear|occur) )?in {_WORD}\W*$"
-    rf"|{_OPENING}how many (?:letters? )?{_QUOTE}(?P<letters>[a-z]){_QUOTE}(?:s|'s|’s)? (?:are"
-    rf" (?:there )?)?in "
-    rf"(?:the )?(?:word )?{_QUOTE}(?P<within>[^\W\d_]{{2,}}){_QUOTE}\W*$",
-    re.IGNORECASE,
-)
-_END = re.compile(
-    rf"{_OPENING}(?:what(?:'s|’s| is)|which is) the (?P<end>first|last) letter (?:of|in)"
-    rf" {_WORD}\W*$"
-    rf"|{_OPENING}(?:what|which) letter does (?:the )?(?:word |name"
-    rf" )?{_QUOTE}(?P<whose>[^\W\d_]{{2,}}){_QUOTE}"
-    r" (?P<verb>start|begin|end) with\W*$",
-    re.IGNORECASE,
-)
-_NEXT = re.compile(
-    rf"{_OPENING}(?:what|which) letter (?:comes|is)(?: right)? (?P<way>after|before)"
-    rf" (?:the )?(?:letter )?{_QUOTE}(?P<letter>[a-z]){_QUOTE}(?: in the alphabet)?\W*$",
-    re.IGNORECASE,
+    rf"(?:the )?(?:word |name |city |country )?{_QUOTE}(?P<word>[^\W\d_]{{2,}}){_QUOTE}"
+    r"(?: have| has)?"
 )
 _NO_WORDS: Final = frozenset(
     {"it", "that", "this", "them", "word", "name", "alphabet", "my", "the"}
@@ -53,17 +31,53 @@ _NO_WORDS: Final = frozenset(
 
 def letters_result(text: str) -> str:
     """Return the letter or the count that `text` asks for; '' if it asks for something else."""
-    if match := _NEXT.search(text):
-        alphabet = string.ascii_uppercase
-        index = alphabet.index(match["letter"].upper()) + (1 if match["way"] == "after" else -1)
-        return alphabet[index] if 0 <= index < len(alphabet) else ""
-    if match := _COUNT.search(text):
-        return "" if match["word"].casefold() in _NO_WORDS else str(len(match["word"]))
-    if match := _COUNT_ONE.search(text):
-        word, letter = match["word"] or match["within"], match["letter"] or match["letters"]
-        return "" if word.casefold() in _NO_WORDS else str(word.casefold().count(letter.casefold()))
-    if match := _END.search(text):
-        word = match["word"] or match["whose"]
-        is_last = "last" in (match["end"] or "").lower() or (match["verb"] or "").lower() == "end"
-        return "" if word.casefold() in _NO_WORDS else word[-1 if is_last else 0].upper()
+    for question, answer in _QUESTIONS:
+        match = re.search(rf"{_OPENING}{question}\W*$", text, re.IGNORECASE)
+        if match and match.groupdict().get("word", "").casefold() not in _NO_WORDS:
+            return answer(match)
     return ""
+
+
+def _count_letters(match: re.Match[str]) -> str:
+    return str(len(match["word"]))
+
+
+def _count_letter(match: re.Match[str]) -> str:
+    return str(match["word"].casefold().count(match["letter"].casefold()))
+
+
+def _end_letter(match: re.Match[str]) -> str:
+    return match["word"][-1 if match["end"].casefold() in ("last", "end") else 0].upper()
+
+
+def _neighbour_letter(match: re.Match[str]) -> str:
+    index = string.ascii_uppercase.index(match["letter"].upper())
+    index += 1 if match["way"].casefold() == "after" else -1
+    return string.ascii_uppercase[index] if 0 <= index < len(string.ascii_uppercase) else ""
+
+
+_QUESTIONS: Final[tuple[tuple[str, Callable[[re.Match[str]], str]], ...]] = (
+    (
+        rf"how many letters (?:are (?:there )?in|does|has|has got|in|do you count in) {_WORD}",
+        _count_letters,
+    ),
+    (
+        rf"how (?:many times|often) (?:is|does) (?:the )?(?:letter )?{_LETTER}"
+        rf" (?:(?:appear|occur) )?in {_WORD}",
+        _count_letter,
+    ),
+    (
+        rf"how many (?:letters? )?{_LETTER}(?:s|'s|’s)? (?:are (?:there )?)?in {_WORD}",
+        _count_letter,
+    ),
+    (
+        rf"(?:what(?:'s|’s| is)|which is) the (?P<end>first|last) letter (?:of|in) {_WORD}",
+        _end_letter,
+    ),
+    (rf"(?:what|which) letter does {_WORD} (?P<end>start|begin|end) with", _end_letter),
+    (
+        rf"(?:what|which) letter (?:comes|is)(?: right)? (?P<way>after|before)"
+        rf" (?:the )?(?:letter )?{_LETTER}(?: in the alphabet)?",
+        _neighbour_letter,
+    ),
+)

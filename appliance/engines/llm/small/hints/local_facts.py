@@ -17,6 +17,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from appliance.engines.llm.small.hints.openings import ASKS_TO_KNOW, FILLERS
+
 NO_FACTS: Final = "You have no information about this."
 
 _DET = (
@@ -54,11 +56,7 @@ _THING = rf"(?:{_DET} (?:{_ROOM}|{_PERSON}|{_SERVICE})|(?:doctor|dr\.?|nurse|mrs
 _IS = r"(?:'s| is| are| was| were| will be)"
 _DOES = r"(?:is|are|was|were|does|do|did|will|can|has|have)"
 
-_OPENING = (
-    r"^\W*(?:(?:and|so|but|okay|ok|then|please|hey|hi|hello|excuse me|sorry|now|well|yes|no)\b"
-    r"[\s,.!]*)*(?:(?:do you know|can you tell me|could you tell me|tell me|i (?:want|would like"
-    r"|need) to know|any idea)[\s,]+)?"
-)
+_OPENING = rf"^\W*{FILLERS}{ASKS_TO_KNOW}"
 _KINDS: Final = (
     # where somebody or something is, and what is there
     rf"where{_IS} (?:{_THING}|my (?!{_BODY})\w+|you\b"
@@ -134,15 +132,13 @@ _GENERAL = re.compile(
     r"|gold|silver|oil|petrol|gas\b)"
     r"|\b(?:does|do|to|of) an? (?!visit|ticket|taxi|room|bed|meal|copy|coffee|appointment|seat)"
     r"|\bnext (?:leap year|(?:full |new )?moon|eclipse|olympi\w+|world cup|election|christmas"
-    r"|easter"
-    r"|century|comet)|\bthan\b|\b(?:invented|discovered)\b|\bsmoke with\b"
+    r"|easter|century|comet)|\bthan\b|\b(?:invented|discovered)\b|\bsmoke with\b"
     r"|\bin (?:the )?(?:world|film|movie|story|book|song|history)\b"
 )
 # What changes by the day is not known, wherever it is.
 _CHANGES = re.compile(
-    r"\b(?:the next (?:bus|train|flight|ferry|tram|plane|boat)|(?:latest|current) \w+|(?:stock"
-    r"|share)"
-    r" price)\b",
+    r"\b(?:the next (?:bus|train|flight|ferry|tram|plane|boat)|(?:latest|current) \w+"
+    r"|(?:stock|share) price)\b",
     re.IGNORECASE,
 )
 _ASKS = re.compile(rf"{_OPENING}(?:{'|'.join(_KINDS)})", re.IGNORECASE)

@@ -14,6 +14,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from appliance.engines.llm.small.hints.openings import ASKS_TO_KNOW, FILLERS
+
 IS_PROGRAM: Final = "I am a computer program."
 CANNOT_SEE: Final = "I cannot see you."
 IS_HERE: Final = "Yes, I am here."
@@ -23,23 +25,19 @@ HAS_NO_AGE: Final = "I am a computer program, so I have no age."
 HAS_NO_PLACE: Final = "I am a computer program, so I am not at any place."
 
 NO_NAME: Final = "You are a voice assistant and have no name."
-_OPENING: Final = (
-    r"\W*(?:(?:and|so|but|okay|ok|then|please|hey|hi|hello|excuse me|sorry|now|well|wait|tell me"
-    r"|honestly|oh|no|yes|good (?:morning|afternoon|evening|day))\b[\s,.!]*)*"
-)
+_OPENING: Final = rf"\W*{FILLERS}(?:honestly[\s,]+)?{ASKS_TO_KNOW}(?:honestly[\s,]+)?"
 _ENDING: Final = (
     r"(?:,? (?:or not|too|then|now|right now|at the moment|actually|really|please|by the way"
     r"|at all|today))*\W*"
 )
 _HUMAN: Final = r"(?:human|person|man|woman|girl|boy|real|alive|human being|living)"
 _MACHINE: Final = (
-    r"(?:robot|machine|computer(?: program)?|program|bot|chatbot|a\.?i\.?|artificial(?:"
-    r" intelligence)?"
-    r"|recording|automatic|automated|software)"
+    r"(?:robot|machine|computer(?: program)?|program|bot|chatbot|a\.?i\.?|artificial"
+    r"(?: intelligence)?|recording|automatic|automated|software)"
 )
 _A: Final = (
-    r"(?:(?:really|actually|just|only|still|even|even a|an?|the) )*(?:(?:real|live|living|actual"
-    r"|true|normal) )?"
+    r"(?:(?:really|actually|just|only|still|even|even a|an?|the) )*"
+    r"(?:(?:real|live|living|actual|true|normal) )?"
 )
 _TALK: Final = r"(?:talking|speaking|chatting)(?: here)? (?:to|with)"
 _TO_HUMAN: Final = (

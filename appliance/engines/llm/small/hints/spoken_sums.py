@@ -16,31 +16,14 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Final
 
-_ONES_TEXT: Final = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
-    " sixteen seventeen eighteen nineteen"
-)
-_ONES: Final = tuple(_ONES_TEXT.split())
-_TENS: Final = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-_SCALES: Final = {"thousand": 1_000, "million": 1_000_000}
+from appliance.engines.llm.small.hints.numbers_in_text import plain, take_numbers, written
+from appliance.engines.llm.small.hints.openings import FILLERS
+
 _PARTS: Final = {"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "tenth": 10}
 _LIMIT: Final = 10**12  # nobody asks for more, and voices read larger numbers badly
 
-# A number below one thousand in words, then the grammar of larger ones and of decimals.
-_ONE = "|".join(sorted(_ONES, key=len, reverse=True))
-_BELOW_HUNDRED = rf"(?:(?:{'|'.join(_TENS)})(?: (?:{'|'.join(_ONES[1:10])})\b)?|{_ONE})"
-_BELOW_THOUSAND = (
-    rf"(?:(?:(?:{_ONE}|a) )?hundred(?: (?:and )?{_BELOW_HUNDRED}\b)?|{_BELOW_HUNDRED})"
-)
-_IN_WORDS = (
-    rf"(?:(?:{_BELOW_THOUSAND}|a) (?:thousand|million)(?:,? (?:and )?{_BELOW_THOUSAND}\b)?"
-    rf"|{_BELOW_THOUSAND})(?: point(?: (?:{'|'.join(_ONES[:10])}))+)?"
-)
-NUMBER: Final = rf"\b(?:{_IN_WORDS})\b|(?<![\w.,/:-])\d+(?:,\d{{3}})*(?:\.\d+)?(?![\w/:])"
-_NUMBER = re.compile(NUMBER)
-
 _OPENING = re.compile(
-    r"^(?:(?:and|now|so|then|okay|ok|please|well|yes|no|hey|hello|all right|alright|um|uh)\b[, ]*)*"
+    rf"^{FILLERS}"
     r"(?:(?:can|could|would) you (?:please )?)?"
     r"(?:(?:calculate|compute|work out|add up|tell me|do you know|what do (?:you|i) get if"
     r" (?:you|i)|what (?:is|are|do|does|would be|about|if i)|what's|how much (?:is|are|does)"
@@ -99,15 +82,7 @@ def sum_result(text: str, before: str = "") -> str:
     minus ten?" continues. Results are in figures, with "minus" in words, because a voice reads
     them so: 'minus 8', '1,156', 'about 3.33'.
     """
-    numbers: list[Fraction] = []
-
-    def keep(match: re.Match[str]) -> str:
-        numbers.append(number_value(match[0]))
-        return "#"
-
-    asked = text.casefold().replace("’", "'").strip().rstrip(".?!= ")
-    asked = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", asked)
-    asked = _NUMBER.sub(keep, asked)
+    asked, numbers = take_numbers(plain(text).rstrip(".?!= "))
     asked = _ENDING.sub("", _OPENING.sub("", asked, count=1)).strip(" ,")
     asked = re.sub(r"\b(?:minus|negative|-) ?(?=#)", "-", asked) if asked else ""
     if _CORRECTS.match(text):
@@ -185,38 +160,6 @@ def _apply(operator: str, left: Fraction, right: Fraction) -> Fraction | None:
         case "*":
             return left * right
     return left / right if right else None
-
-
-def number_value(text: str) -> Fraction:
-    """Return the value of what `NUMBER` matches."""
-    if text[0].isdigit():
-        return Fraction(text.replace(",", ""))
-    whole, _, part = text.replace(",", "").partition(" point ")
-    total = below = 0
-    for word in whole.split():
-        if word in _SCALES:
-            total, below = total + (below or 1) * _SCALES[word], 0
-        elif word == "hundred":
-            below = (below or 1) * 100
-        elif word in _TENS:
-            below += 10 * (_TENS.index(word) + 2)
-        elif word in _ONES:
-            below += _ONES.index(word)
-        elif word == "a":
-            below = 1
-    digits = "".join(str(_ONES.index(word)) for word in part.split())
-    return Fraction(total + below) + Fraction(int(digits or 0), 10 ** len(digits))
-
-
-def written(result: Fraction) -> str:
-    """Return a number as voices read it well: 'minus 8', '1,156', 'about 3.33'."""
-    sign = "minus " if result < 0 else ""
-    size = abs(result)
-    if size.denominator == 1:
-        return f"{sign}{int(size):,}"
-    rounded = round(size, 2)
-    figures = f"{float(rounded):,.2f}".rstrip("0").rstrip(".")
-    return f"{'' if rounded == size else 'about '}{sign}{figures}"
 
 
 def _parsed(written: str) -> Fraction | None:

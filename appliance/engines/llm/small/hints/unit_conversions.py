@@ -13,7 +13,8 @@ import re
 from fractions import Fraction
 from typing import Final
 
-from appliance.engines.llm.small.hints.spoken_sums import NUMBER, number_value, written
+from appliance.engines.llm.small.hints.numbers_in_text import NUMBER, number_value, plain, written
+from appliance.engines.llm.small.hints.openings import ASKS_TO_KNOW, FILLERS
 
 # The size of each unit in the smallest unit of its kind; the first name is written.
 _KINDS: Final[tuple[dict[str, Fraction], ...]] = (
@@ -65,10 +66,7 @@ _UNIT: Final = "|".join(
 )
 _SCALE: Final = r"(?:degrees? )?(?P<{}>celsius|centigrade|fahrenheit)"
 _AMOUNT: Final = rf"(?:(?P<amount>{NUMBER})(?P<half> and a half)?|(?P<half_of>half )?(?:an?|one))"
-_OPENING: Final = (
-    r"(?:(?:and|so|please|okay|then|now|well)\b[\s,]*)*"
-    r"(?:(?:can|could) you (?:please )?)?(?:(?:tell me|do you know|convert)[\s,]+)?"
-)
+_OPENING: Final = rf"{FILLERS}{ASKS_TO_KNOW}(?:(?:(?:can|could) you )?(?:please )?convert )?"
 _FORMS: Final = tuple(
     re.compile(rf"{_OPENING}{pattern}(?:,? please)?")
     for pattern in (
@@ -89,8 +87,7 @@ _UNWRITABLE: Final = 100_000_000
 
 def converted(text: str) -> str:
     """Return the amount with its unit that `text` asks for; '' if it asks for something else."""
-    asked = text.casefold().replace("’", "'").strip().rstrip(".?! ")
-    asked = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", asked)
+    asked = plain(text).rstrip(".?! ")
     if match := _DEGREES.fullmatch(asked):
         return _degrees(match)
     for form in _FORMS:

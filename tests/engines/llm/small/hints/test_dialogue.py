@@ -9,7 +9,7 @@ from appliance.engines.llm.small.hints.hint import Hint
 from appliance.engines.llm.small.hints.local_facts import NO_FACTS
 from appliance.engines.llm.small.hints.own_nature import NO_NAME
 from appliance.engines.llm.small.hints.quotations import MOST_QUOTED_WORDS
-from appliance.engines.llm.small.hints.story_sums import STEP_BY_STEP
+from appliance.engines.llm.small.hints.step_by_step import STEP_BY_STEP
 from appliance.link.engine import ChatMessage
 
 CATS = ChatMessage("user", "What are my cats called?")

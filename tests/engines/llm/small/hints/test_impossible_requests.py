@@ -68,6 +68,12 @@ def test_question_for_the_weather_is_limited(text: str) -> None:
         "Let me speak to a human.",
         "Lights off.",
         "Can you come to my house?",
+        "Hello, call my mother, please.",
+        "Great, then book a table.",
+        "Excuse me, could you get the nurse?",
+        "Put the song on my playlist.",
+        "Bring me a book with poems.",
+        "Order flowers for my wife.",
     ],
 )
 def test_request_to_act_is_limited(text: str) -> None:
@@ -110,6 +116,8 @@ def test_request_to_act_is_limited(text: str) -> None:
         "Change the subject.",
         "Remind me what my name is.",
         "Message received.",
+        "Good save!",
+        "Great post.",
         "",
     ],
 )

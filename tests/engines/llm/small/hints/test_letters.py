@@ -18,6 +18,7 @@ from appliance.engines.llm.small.hints.letters import letters_result
         ("Which letter does the word tree start with?", "T"),
         ("Which letter comes after M?", "N"),
         ("And what letter is before B?", "A"),
+        ("Hello, can you tell me how many letters are in tree?", "4"),
     ],
 )
 def test_question_about_letters(text: str, result: str) -> None:

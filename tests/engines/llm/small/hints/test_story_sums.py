@@ -1,10 +1,11 @@
-"""A story with two amounts and a question for another one is found."""
+"""Sums told as stories are found, and worked out if they are of a common kind."""
 
 from __future__ import annotations
 
 import pytest
 
-from appliance.engines.llm.small.hints.story_sums import asks_for_story_sum, story_result
+from appliance.engines.llm.small.hints.step_by_step import asks_for_story_sum
+from appliance.engines.llm.small.hints.story_sums import story_result
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,22 @@ def test_other_text_is_not(text: str) -> None:
         ("I pay eleven dollars a month for music. What do I pay in a year?", "132"),
         ("I am forty and my son is twelve. How much older am I?", "28"),
         ("Four pens cost three dollars each. What do I pay in all?", "12"),
+        ("My mother gave me twenty dollars and I spent twelve. How much do I have left?", "8"),
+        ("A gardener planted 20 roses and 4 died. How many roses are left?", "16"),
+        ("A plant was 40 centimeters tall and grew by 12. How tall is it now?", "52"),
+        ("The baby weighed four kilograms and gained two. How much does it weigh now?", "6"),
+        ("The rent was 800 dollars and rises by five percent. How much is it now?", "840"),
+        ("It was minus three degrees and it rose by ten. What is the temperature now?", "7"),
+        ("I earn two thousand euros a month and pay 800 in rent. How much is left?", "1,200"),
+        ("One ticket costs twelve euros. What do five tickets cost?", "60"),
+        ("A glass holds 200 milliliters and I drink five glasses. How much did I drink?", "1,000"),
+        ("Seven kids have three balloons each. How many balloons is that?", "21"),
+        ("I run three miles a day, five days a week. How many miles do I run in a week?", "15"),
+        ("She gets five milligrams twice a day. How many milligrams is that a day?", "10"),
+        ("The pump moves ninety liters per minute. How much is that in an hour?", "5,400"),
+        ("Anna has twice as many books as Ben. Anna has 16. How many does Ben have?", "8"),
+        ("There are twelve boys and 14 girls in the class. How many is that altogether?", "26"),
+        ("My sister spent fifty dollars and I spent 18. How much more did she spend?", "32"),
     ],
 )
 def test_common_story_has_a_result(text: str, result: str) -> None:
@@ -98,6 +115,17 @@ def test_common_story_has_a_result(text: str, result: str) -> None:
         "I want to share eighteen cookies with two friends. How many do we each get?",
         "I earned fifty dollars and spent twenty. How much did I save?",
         "My room is four one five. How old are you?",
+        "The boy has nine dollars. How much do four tickets cost?",
+        "I bought three shirts. How much do I pay for two?",
+        "A box has six eggs. How many more eggs are in three boxes?",
+        "It was twenty degrees and it fell by eight. How much did it fall?",
+        "I had ten dollars and lost my keys at nine. How much do I have?",
+        "Tom is twice as old as Ann. In five years Ann is ten. How old is Tom?",
+        "A jacket was ninety dollars and is one third cheaper. What does it cost now?",
+        "I read twenty pages a day. How many pages do I read in two weeks?",
+        "I work eight hours a day and earn 12 dollars an hour. What do I earn in a week?",
+        "We share ten cookies among zero children. How many does each get?",
+        "I have # dollars and spent two. How much is left?",
     ],
 )
 def test_uncertain_story_has_none(text: str) -> None:
