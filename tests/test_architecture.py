@@ -58,7 +58,7 @@ COMMON = {
 PROCESSES = {
     "gateway": (
         "appliance.gateway.server",
-        {"gateway", "link", "web", "audit", "access", "tls", "weights"},
+        {"gateway", "link", "web", "audit", "access", "tls", "weights", "confinement"},
     ),
     "llm": (
         "appliance.engines.llm.choose",

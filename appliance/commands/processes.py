@@ -30,7 +30,7 @@ def _boot(settings: Settings, args: Namespace) -> int:
 
 
 def _gateway(settings: Settings, args: Namespace) -> int:
-    _confine(settings, GATEWAY, settings.audit.folder)
+    gaps = _confine(settings, GATEWAY, settings.audit.folder)
     # smart-turn multiplies a matrix at each pause of a caller. With threads, those of numpy's
     # OpenBLAS spin for 0.1 s afterwards (measured), longer than the model takes. Read at import.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -39,7 +39,7 @@ def _gateway(settings: Settings, args: Namespace) -> int:
     return_blocks(256 << 10)
     from appliance.gateway.server import serve
 
-    serve(settings)
+    serve(settings, gaps)
     return 0
 
 
@@ -70,12 +70,15 @@ def _exporter(settings: Settings, args: Namespace) -> int:
     return 0
 
 
-def _confine(settings: Settings, name: str, *folders: str) -> None:
-    """Take away the rights that this process does not need, before libraries start threads."""
+def _confine(settings: Settings, name: str, *folders: str) -> tuple[str, ...]:
+    """Take away the rights that this process does not need, before libraries start threads.
+
+    Returns the gaps that the kernel leaves: see `appliance.confinement.confine.Gap`.
+    """
     from appliance.confinement.confine import confine
 
     own = run_folder.of_program(settings.paths.run, name)
-    confine([own, *(Path(folder) for folder in folders if folder)])
+    return confine([own, *(Path(folder) for folder in folders if folder)]).gaps
 
 
 def _guard(settings: Settings, args: Namespace) -> int:

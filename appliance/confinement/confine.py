@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from appliance import journal
 from appliance.confinement import landlock, system_calls
@@ -21,6 +22,10 @@ _SECCOMP, _SET_MODE_FILTER, _ALL_THREADS = 317, 1, 1  # SECCOMP_FILTER_FLAG_TSYN
 NULL = Path(os.devnull)
 DEVICES = Path("/dev")
 GPU_DEVICES = "nvidia*"  # NVML opens them for writing
+# What a process can still do because the kernel has no means against it: write files outside its
+# folders, open TCP connections, or call what the filter refuses.
+Gap = Literal["files", "connections", "system_calls"]
+GAPS: tuple[Gap, ...] = get_args(Gap)
 log = journal.get()
 
 
@@ -30,6 +35,16 @@ class Confinement:
 
     filtered: bool
     landlock: int
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """What the process is not confined in, although it should be."""
+        is_open: dict[Gap, bool] = {
+            "files": not self.landlock,
+            "connections": self.landlock < landlock.CONNECT_FROM,
+            "system_calls": not self.filtered,
+        }
+        return tuple(gap for gap in GAPS if is_open[gap])
 
 
 def confine(writable: Iterable[Path]) -> Confinement:
@@ -41,10 +56,12 @@ def confine(writable: Iterable[Path]) -> Confinement:
     What the kernel does not offer is left out, and logged as a warning.
     """
     result = Confinement(landlock=_restrict(writable), filtered=_filter())
-    if not result.filtered:
+    if "system_calls" in result.gaps:
         log.warning("system calls are not filtered")
-    if not result.landlock:
+    if "files" in result.gaps:
         log.warning("kernel has no landlock")
+    if "connections" in result.gaps:
+        log.warning("connections are not confined")
     return result
 
 

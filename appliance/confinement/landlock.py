@@ -22,7 +22,8 @@ _PATH_BENEATH = 1  # LANDLOCK_RULE_PATH_BENEATH
 _EXECUTE, _WRITE_FILE, _TRUNCATE = 1 << 0, 1 << 1, 1 << 14
 _REMOVE_FILE, _MAKE_REGULAR, _MAKE_SOCKET = 1 << 5, 1 << 8, 1 << 9
 _CHANGES = _EXECUTE | _WRITE_FILE | 0b1_1111_1111 << 4  # remove and make, of all kinds
-_REFER_FROM, _TRUNCATE_FROM, _CONNECT_FROM, _SCOPES_FROM = 2, 3, 4, 6  # versions of the ABI
+# Versions of the ABI: of Linux 5.19, 6.2, 6.7 and 6.12.
+_REFER_FROM, _TRUNCATE_FROM, CONNECT_FROM, _SCOPES_FROM = 2, 3, 4, 6
 _REFER, _CONNECT_TCP, _SCOPES = 1 << 13, 1 << 1, 0b11  # abstract sockets and signals
 _FOLDER_RIGHTS = _WRITE_FILE | _TRUNCATE | _REMOVE_FILE | _MAKE_REGULAR | _MAKE_SOCKET
 _FILE_RIGHTS = _WRITE_FILE | _TRUNCATE
@@ -47,7 +48,7 @@ def restrict(writable: Iterable[Path]) -> int:
     files = _CHANGES
     files |= _REFER if abi >= _REFER_FROM else 0
     files |= _TRUNCATE if abi >= _TRUNCATE_FROM else 0
-    network = _CONNECT_TCP if abi >= _CONNECT_FROM else 0
+    network = _CONNECT_TCP if abi >= CONNECT_FROM else 0
     scopes = _SCOPES if abi >= _SCOPES_FROM else 0
     attributes = struct.pack("=QQQ", files, network, scopes)  # a kernel accepts zeros at the end
     rules = _checked(_CREATE_RULESET, attributes, len(attributes), 0)

@@ -5,9 +5,12 @@ for that, and the ones that would get around it: it starts no process, and it op
 for TCP and Unix. All processes of the container have the same user, so the kernel's permissions
 alone do not separate them.
 
+Files of the others cannot be written where Landlock is in effect (landlock.py), but no version of
+it has rules for modes, owners, times, attributes and leases, and before Linux 6.2 none for
+truncation. The filter sees numbers only, no paths, so it refuses these for all files.
+
 Sources: linux/filter.h, linux/seccomp.h, linux/audit.h and the kernel's
-arch/x86/entry/syscalls/syscall_64.tbl. The filter sees numbers only, no paths: landlock.py adds
-rules for files.
+arch/x86/entry/syscalls/syscall_64.tbl.
 """
 
 from __future__ import annotations
@@ -40,10 +43,18 @@ NEVER: Mapping[str, int] = {
     # Namespaces, file systems, keys, and the kernel.
     "unshare": 272, "setns": 308, "mount": 165, "umount2": 166, "pivot_root": 155, "chroot": 161,
     "open_by_handle_at": 304, "bpf": 321, "add_key": 248, "request_key": 249, "keyctl": 250,
+    # Changes of files that need no descriptor for writing.
+    "truncate": 76, "chmod": 90, "fchmod": 91, "fchmodat": 268, "fchmodat2": 452,
+    "chown": 92, "fchown": 93, "lchown": 94, "fchownat": 260,
+    "utime": 132, "utimes": 235, "futimesat": 261, "utimensat": 280,
+    "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190, "setxattrat": 463,
+    "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199, "removexattrat": 466,
+    "file_setattr": 469,
 }  # fmt: skip
 # Their arguments are in memory, which a filter cannot read. io_uring does what would be refused.
 UNSUPPORTED: Mapping[str, int] = {
     "clone3": 435, "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
+    "openat2": 437,
 }  # fmt: skip
 KILL, TGKILL, PRLIMIT64 = 62, 234, 302  # allowed for the process itself
 CLONE, CLONE_THREAD = 56, 0x00010000  # allowed for threads
@@ -51,9 +62,13 @@ SOCKET, TYPE_MASK = 41, 0xF  # the type has flags above its four bits
 AF_UNIX, AF_INET, AF_INET6, SOCK_STREAM = 1, 2, 10, 1
 FCNTL, IOCTL = 72, 16
 # F_SETOWN, F_SETSIG and F_SETOWN_EX: input on a descriptor then sends any signal to any process of
-# the same user. FIOSETOWN and SIOCSPGRP are F_SETOWN for sockets.
-OWNER_COMMANDS = (8, 10, 15)
+# the same user. FIOSETOWN and SIOCSPGRP are F_SETOWN for sockets. F_SETLEASE delays those who open
+# the file.
+FILE_COMMANDS = (8, 10, 15, 1024)
 OWNER_REQUESTS = (0x8901, 0x8902)
+# O_TRUNC without a descriptor for writing: O_RDONLY, or 3, which gives a descriptor for neither.
+OPEN, OPENAT, O_TRUNC, O_ACCMODE = 2, 257, 0o1000, 0b11
+TRUNCATING_FLAGS = (O_TRUNC, O_TRUNC | 0b11)
 
 
 def program(pid: int) -> bytes:
@@ -73,7 +88,9 @@ def program(pid: int) -> bytes:
     code += _on_call(PRLIMIT64, _allow_only(0, (0, pid)))
     code += _on_call(CLONE, _allow_only(0, (CLONE_THREAD,), mask=CLONE_THREAD))
     code += _on_call(SOCKET, _socket_rules())
-    code += _on_call(FCNTL, _refuse_only(1, OWNER_COMMANDS))
+    code += _on_call(OPEN, _refuse_only(1, TRUNCATING_FLAGS, mask=O_TRUNC | O_ACCMODE))
+    code += _on_call(OPENAT, _refuse_only(2, TRUNCATING_FLAGS, mask=O_TRUNC | O_ACCMODE))
+    code += _on_call(FCNTL, _refuse_only(1, FILE_COMMANDS))
     code += _on_call(IOCTL, _refuse_only(1, OWNER_REQUESTS))
     code.append(_instruction(_RETURN, _ALLOW))
     return b"".join(code)
@@ -103,8 +120,11 @@ def _allow_only(argument: int, values: tuple[int, ...], mask: int = 0) -> list[b
     return [*code, _instruction(_RETURN, REFUSED)]
 
 
-def _refuse_only(argument: int, values: tuple[int, ...]) -> list[bytes]:
+def _refuse_only(argument: int, values: tuple[int, ...], mask: int = 0) -> list[bytes]:
+    """Refuse the call if the lower half of an argument has one of the values, else allow it."""
     code = [_instruction(_LOAD, _argument(argument))]
+    if mask:
+        code.append(_instruction(_AND, mask))
     for value in values:
         code += [_instruction(_IF_EQUAL, value, 0, 1), _instruction(_RETURN, REFUSED)]
     return [*code, _instruction(_RETURN, _ALLOW)]

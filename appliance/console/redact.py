@@ -36,6 +36,7 @@ EVENTS = frozenset(
         "opened",
         "card reported an error",
         "closed",
+        "connections are not confined",
         "crashed",
         "drain begun",
         "drain undone",

@@ -48,6 +48,7 @@ class MetricsSummary:
     ready            readiness that each process reports
     tls_expiry      Unix time at which the certificate expires; 0 if calls are not encrypted
     weak_tokens      what is weak about the access tokens: values of the label `weakness`
+    gaps             what the gateway is not confined in: values of the label `gap`
     gpu_up           None if the page has no GPU metrics
     """
 
@@ -62,6 +63,7 @@ class MetricsSummary:
     ready: Mapping[str, bool] = field(default_factory=dict)
     tls_expiry: float = 0.0
     weak_tokens: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
     gpu_up: bool | None = None
     gpus: tuple[GpuSummary, ...] = ()
 
@@ -256,6 +258,11 @@ def parse_metrics(page: str) -> MetricsSummary:
         weak_tokens=tuple(
             sample.labels["weakness"]
             for sample in samples.get("voice_token_weak", [])
+            if sample.value
+        ),
+        gaps=tuple(
+            sample.labels["gap"]
+            for sample in samples.get("voice_confinement_gap", [])
             if sample.value
         ),
         tls_expiry=total("voice_tls_certificate_expiry_timestamp_seconds"),

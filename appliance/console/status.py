@@ -36,6 +36,11 @@ WEAK_TOKENS = {  # by the label `weakness` of voice_token_weak
     "readable_token": "all users can read the token file",
     "readable_store": "all users can read the store",
 }
+GAPS = {  # by the label `gap` of voice_confinement_gap
+    "files": "files (the kernel has no Landlock)",
+    "connections": "TCP connections (needs Linux 6.7)",
+    "system_calls": "system calls",
+}
 GUARD_SILENT_SECONDS = 60.0  # the guard writes guard.json every few seconds
 _ROW = "{:<11}{:<11}{:<14}{:>9}{:>12}{:>11}"
 
@@ -56,6 +61,8 @@ def render_screen(facts: Facts, paint: Paint, log: Sequence[str] = ()) -> str:
         lines += render_field("TLS", _describe_tls(facts))
         if facts.metrics and facts.metrics.weak_tokens:
             lines += render_field("Tokens", _describe_tokens(facts.metrics.weak_tokens))
+        if facts.metrics and facts.metrics.gaps:
+            lines += render_field("Gateway", _describe_gaps(facts.metrics.gaps))
         lines += render_field("GPU", *_describe_gpus(facts))
         lines += render_field("Guard", _describe_guard(facts))
         if facts.silent and state.name != "starting":
@@ -114,6 +121,7 @@ def render_json(facts: Facts) -> str:
             "expires": _rfc3339(metrics.tls_expiry) if metrics else None,
         },
         "tokens": {"weak": list(metrics.weak_tokens) if metrics else None},
+        "confinement": {"gaps": list(metrics.gaps) if metrics else None},
         "turns": None,
         "gpu": None,
         "guard": dict(facts.guard) or None,
@@ -184,6 +192,10 @@ def _describe_tls(facts: Facts) -> str:
 
 def _describe_tokens(weaknesses: Sequence[str]) -> str:
     return "WEAK: " + "; ".join(WEAK_TOKENS.get(each, each) for each in weaknesses)
+
+
+def _describe_gaps(gaps: Sequence[str]) -> str:
+    return "NOT CONFINED: " + "; ".join(GAPS.get(each, each) for each in gaps)
 
 
 def _describe_turns(facts: Facts) -> str:

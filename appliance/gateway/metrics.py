@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
+from appliance.confinement.confine import GAPS
 from appliance.errors import ApplianceError, EngineFailed, Refused, SessionEnded, catalogue
 from appliance.journal_fields import LEVELS, STAGES
 from appliance.metrics import at_zero, new_registry
@@ -61,7 +62,7 @@ class GatewayMetrics:
         self._add_process(registry)
 
     def _add_state(self, registry: CollectorRegistry) -> None:
-        """Readiness, and the certificate."""
+        """Readiness, the certificate, and what a gateway that is taken over could do."""
         self.ready = Gauge(
             "voice_ready",
             "1 while new sessions are admitted: all engines are ready, not draining, not closed.",
@@ -87,6 +88,16 @@ class GatewayMetrics:
             "voice_tls_certificate_expiry_timestamp_seconds",
             "Unix time at which the certificate expires; 0 if calls are not encrypted.",
             registry=registry,
+        )
+        self.confinement_gap = at_zero(
+            Gauge(
+                "voice_confinement_gap",
+                "1 for what this host's kernel does not keep the gateway from: writing files of "
+                "other processes, opening TCP connections, or the filtered system calls.",
+                ["gap"],
+                registry=registry,
+            ),
+            GAPS,
         )
 
     def _add_sessions(self, registry: CollectorRegistry) -> None:

@@ -8,7 +8,7 @@ import gc
 import signal
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any
 
 import uvloop
@@ -63,9 +63,12 @@ CLOSE_SECONDS = 5.0  # for sessions to close after a drain
 log = journal.get()
 
 
-def serve(settings: Settings) -> None:
-    """Run the gateway until SIGTERM. Raises CannotStart, or the error of a failed task."""
-    server = GatewayServer(settings, Gatekeeper(settings.gateway))
+def serve(settings: Settings, gaps: Collection[str] = ()) -> None:
+    """Run the gateway until SIGTERM. Raises CannotStart, or the error of a failed task.
+
+    gaps    what this process is not confined in: values of `appliance.confinement.confine.GAPS`
+    """
+    server = GatewayServer(settings, Gatekeeper(settings.gateway), gaps)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(server.run())
 
@@ -73,13 +76,17 @@ def serve(settings: Settings) -> None:
 class GatewayServer:
     """The sessions, readiness and life cycle of the process."""
 
-    def __init__(self, settings: Settings, gatekeeper: Gatekeeper) -> None:
+    def __init__(
+        self, settings: Settings, gatekeeper: Gatekeeper, gaps: Collection[str] = ()
+    ) -> None:
         self._settings = settings
         self._gatekeeper = gatekeeper
         self._admission = Admission(settings.gateway)
         self._refusals = RefusalLog()
         self._metrics = GatewayMetrics(settings.profile)
         self._metrics.sessions_max.set(settings.gateway.max_sessions)
+        for gap in gaps:
+            self._metrics.confinement_gap.labels(gap).set(1)
         journal.on_event(self._metrics.count_log_event)
         lexicon, _ = site_lexicon.examine(settings.tts)  # the TTS engine refuses a wrong one
         self._resources = SessionResources(

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -284,8 +286,8 @@ async def serve_link(
     """
     requests = running or RunningRequests()
 
-    async def handle(socket: ServerConnection) -> None:
-        connection = EngineConnection(socket, health, engine, requests)
+    async def handle(accepted: ServerConnection) -> None:
+        connection = EngineConnection(accepted, health, engine, requests)
         with contextlib.suppress(ConnectionClosed):  # the client disconnected; run() has cleaned up
             await connection.run()
 
@@ -294,18 +296,31 @@ async def serve_link(
         path.unlink(missing_ok=True)
         server = await unix_serve(
             handle,
-            str(path),
+            sock=_bind(path),
             compression=None,
             max_size=protocol.MAX_MESSAGE_BYTES,
             ping_interval=None,
         )
-        path.chmod(0o600)
         try:
             yield server
         finally:
             server.close()
             await server.wait_closed()
             path.unlink(missing_ok=True)
+
+
+def _bind(path: Path) -> socket.socket:
+    """Return a unix socket with this path, mode 0600. A confined process cannot change a mode."""
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        bound.bind(str(path))
+    except OSError:
+        bound.close()
+        raise
+    finally:
+        os.umask(before)
+    return bound
 
 
 @contextlib.contextmanager

@@ -25,6 +25,8 @@ BAIT = "bait"  # a file in the run folder that the attack tries to remove
 _TGKILL, _QUEUE, _PIDFD_OPEN = 234, 129, 434  # x86-64
 _PTRACE, _READ_MEMORY, _IO_URING = 101, 310, 425
 _SEIZE, _SI_QUEUE = 0x4206, -1
+_F_SETLEASE = 1024
+_NO_ACCESS = 3  # opens a file for neither reading nor writing
 
 
 class _Supervisord(http.client.HTTPConnection):
@@ -90,9 +92,26 @@ def run(
     attempt("connect", lambda: socket.create_connection(("127.0.0.1", metrics_port)).close())
     for name in ("draining", "guard/failed.json", "guard.json", "seal.json"):
         attempt(f"write {name}", partial(_write, Path(run_folder, name)))
-    attempt("remove a file", Path(run_folder, BAIT).unlink)
+    attack_file(Path(run_folder, BAIT), attempt)
     attack_secrets(store, root, attempt)
     return attempt.results
+
+
+def attack_file(path: Path, attempt: Attempts) -> None:
+    """Change an empty file of the same user without a descriptor for writing, then remove it.
+
+    The changes are to what is there already.
+    """
+    about = path.stat()
+    attempt("truncate", lambda: os.truncate(path, 0))
+    attempt("truncate while reading", partial(_open, path, os.O_RDONLY | os.O_TRUNC))
+    attempt("truncate without access", partial(_open, path, _NO_ACCESS | os.O_TRUNC))
+    attempt("change a mode", lambda: path.chmod(about.st_mode))
+    attempt("change an owner", lambda: os.chown(path, about.st_uid, about.st_gid))
+    attempt("change times", lambda: os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns)))
+    attempt("change an attribute", lambda: os.setxattr(path, "user.bait", b""))
+    attempt("lease a file", partial(_lease, path))
+    attempt("remove a file", path.unlink)
 
 
 def attack_secrets(store: str, root: str, attempt: Attempts) -> None:
@@ -141,12 +160,25 @@ def _fork() -> int:
 
 
 def _write(path: Path) -> None:
-    """Open a file for writing, and leave it unchanged."""
-    existed = path.exists()
+    """Open a file for writing, and leave it unchanged; the same for its folder if it is missing."""
+    existed, had_folder = path.exists(), path.parent.exists()
+    path.parent.mkdir(exist_ok=True)
     with path.open("a"):
         pass
     if not existed:
         path.unlink()
+    if not had_folder:
+        path.parent.rmdir()
+
+
+def _open(path: Path, flags: int) -> None:
+    os.close(os.open(path, flags))
+
+
+def _lease(path: Path) -> None:
+    """Whoever opens the file for writing would have to wait."""
+    with path.open("rb") as file:
+        fcntl.fcntl(file, _F_SETLEASE, fcntl.F_RDLCK)
 
 
 def _read_named(name: str, root: str) -> int:

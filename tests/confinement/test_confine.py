@@ -19,7 +19,9 @@ from typing import Any
 import pytest
 
 from appliance.confinement import landlock
-from tests.confinement.attack import BAIT, CA_KEY, Attempts, attack_secrets
+from appliance.confinement.confine import GAPS, Confinement
+from tests.confinement.attack import BAIT, CA_KEY, Attempts, attack_file, attack_secrets
+from tests.confinement.landlock_versions import possible
 from tests.supervision.dummies import ROOT, DummyAppliance, wait_until
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the filter is for x86-64")
@@ -45,8 +47,7 @@ from appliance import run_folder
 from appliance.confinement import landlock
 from appliance.confinement.confine import confine
 from tests.confinement import attack
-if not LANDLOCK:
-    landlock.restrict = lambda writable: 0
+landlock.version = lambda: ABI
 run = Path(os.environ["VOICE_PATHS_RUN"])
 confine([run_folder.of_program(run, "gateway")])
 targets = Path(sys.argv[0]).with_name("targets.json")
@@ -77,13 +78,10 @@ attempts = attack.Attempts()
 attack.attack_process("victim", int(sys.argv[1]), attempts)
 attack.report(attempts.results)
 """
-# What needs Landlock: the filter sees no paths.
-FILES = {"write draining", "write guard/failed.json", "write guard.json", "write seal.json"}
-# The container's mount is read-only, also without Landlock: tests/image/test_taken_gateway.py.
-NEEDS_LANDLOCK = FILES | {"remove a file", "connect", "change the store"}
-ALLOWED = {"list programs", "read the store"}  # the gateway itself reads the store
 OTHER_USER = 10_001
-CONNECT_FROM = 4  # the version of Landlock in Linux 6.7
+ABI = landlock.version()
+# With each set of rules that the appliance asks a kernel for. Between these versions none is added.
+ABIS = [abi for abi in (0, 1, 2, 3, 4, 6) if abi <= ABI]
 
 
 @pytest.fixture
@@ -116,16 +114,17 @@ def make_secrets(folder: Path, owner: int | None) -> None:
             os.chown(path, owner, owner)
 
 
-def attacked(folder: Path, with_landlock: bool) -> tuple[dict[str, str], DummyAppliance]:
-    """Run an appliance whose gateway attacks it; return the results and the appliance."""
+def attacked(folder: Path, abi: int) -> tuple[dict[str, str], DummyAppliance]:
+    """Run an appliance whose gateway attacks it; return the results and the appliance.
+
+    abi     version of Landlock that the kernel seems to have, at most its own
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        return _attacked(folder, with_landlock, listener.getsockname()[1])
+        return _attacked(folder, abi, listener.getsockname()[1])
 
 
-def _attacked(
-    folder: Path, with_landlock: bool, port: int
-) -> tuple[dict[str, str], DummyAppliance]:
-    source = TAKEN.replace("LANDLOCK", str(with_landlock)).replace("PORT", str(port))
+def _attacked(folder: Path, abi: int, port: int) -> tuple[dict[str, str], DummyAppliance]:
+    source = TAKEN.replace("ABI", str(abi)).replace("PORT", str(port))
     appliance = DummyAppliance(folder, {"gateway": source, "exporter": HIDDEN}, UNPRIVILEGED)
     exporter = appliance.wait_running("exporter").pid
     guard = appliance.wait_running("guard")
@@ -154,18 +153,35 @@ def done(results: dict[str, str]) -> set[str]:
     return {name for name, outcome in results.items() if outcome.startswith("done")}
 
 
-@pytest.mark.skipif(not landlock.version(), reason="the kernel has no Landlock")
-def test_taken_gateway_can_only_list_the_programs(tmp_path: Path) -> None:
-    results, _ = attacked(tmp_path, with_landlock=True)
-    older = {"connect"} if landlock.version() < CONNECT_FROM else set()
-    assert done(results) == ALLOWED | older
+@pytest.mark.parametrize("abi", ABIS)
+def test_taken_gateway_can_do_only_what_this_version_of_landlock_leaves_open(
+    abi: int, tmp_path: Path
+) -> None:
+    results, appliance = attacked(tmp_path, abi)
+    assert done(results) == possible(abi), f"rules of version {abi} on a kernel with {ABI}"
     assert len(results) > 50
+    for warning, is_open in (
+        ("kernel has no landlock", abi < 1),
+        ("connections are not confined", abi < 4),
+        ("system calls are not filtered", False),
+    ):
+        assert any(warning in line for line in appliance.lines()) is is_open
 
 
-def test_without_landlock_only_the_files_are_open(tmp_path: Path) -> None:
-    results, _ = attacked(tmp_path, with_landlock=False)
-    assert done(results) - NEEDS_LANDLOCK == ALLOWED
-    assert "connect" in done(results)
+def test_every_gap_is_named() -> None:
+    """Of kernels, and machines, that this one cannot imitate."""
+    assert Confinement(filtered=False, landlock=0).gaps == GAPS
+    assert Confinement(filtered=False, landlock=6).gaps == ("system_calls",)
+    assert Confinement(filtered=True, landlock=4).gaps == ()
+
+
+def test_file_that_nothing_protects_is_changed(tmp_path: Path) -> None:
+    bait = tmp_path / BAIT
+    bait.touch()
+    attempts = Attempts()
+    attack_file(bait, attempts)
+    assert set(attempts.results) == done(attempts.results), attempts.results
+    assert not bait.exists()
 
 
 def test_secrets_that_nothing_protects_are_found(tmp_path: Path) -> None:

@@ -125,12 +125,14 @@ def test_page_of_a_real_gateway_is_summarised() -> None:
     gateway.turns.labels("answered").inc(9)
     gateway.turns.labels("failed").inc()
     gateway.token_weak.labels("readable_token").set(1)
+    gateway.confinement_gap.labels("connections").set(1)
     for seconds in (1.3, 1.4, 1.6, 2.2):
         gateway.turn_response_latency_seconds.observe(seconds)
     summary = parse_metrics(render(gateway.registry).decode())
     assert (summary.calls_now, summary.calls_ended, summary.calls_refused) == (2, 4, 5)
     assert (summary.turns, summary.turns_failed) == (10, 1)
     assert summary.weak_tokens == ("readable_token",)
+    assert summary.gaps == ("connections",)
     assert summary.ready_changed > 1e9
     assert summary.p50 == 1.5
     assert summary.p95 is not None and 2 < summary.p95 <= 2.5

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from appliance.confinement.confine import GAPS
+from appliance.console import status
 from appliance.console.status import WEAK_TOKENS, render_json, render_plain, render_screen
 from appliance.console.terminal import WIDTH, Paint
 from appliance.gateway.metrics import WEAKNESSES
@@ -82,6 +84,20 @@ def test_weak_tokens_are_one_line_that_is_only_there_if_there_are_some() -> None
 
 def test_every_weakness_of_the_gateway_has_words() -> None:
     assert set(WEAK_TOKENS) == set(WEAKNESSES)
+
+
+def test_what_the_kernel_leaves_open_is_one_line_that_is_only_there_on_such_a_kernel() -> None:
+    assert "NOT CONFINED" not in render_screen(samples.running(), PLAIN)
+    facts = samples.running(metrics={"gaps": ("connections",)})
+    shown = "   Gateway: NOT CONFINED: TCP connections (needs Linux 6.7)"
+    assert shown in render_screen(facts, PLAIN).splitlines()
+    assert json.loads(render_json(facts))["confinement"] == {"gaps": ["connections"]}
+    facts = samples.running(metrics={"gaps": GAPS})
+    assert max(len(line) for line in render_screen(facts, PLAIN).splitlines()) <= WIDTH
+
+
+def test_every_gap_has_words() -> None:
+    assert set(status.GAPS) == set(GAPS)
 
 
 def test_process_that_is_down_is_marked() -> None:

@@ -45,6 +45,7 @@ EXPECTED_LABELS = {
     "voice_tokens": set(),
     "voice_token_store_failing": set(),
     "voice_token_weak": {"weakness"},
+    "voice_confinement_gap": {"gap"},
 }
 
 
