@@ -1,10 +1,15 @@
 """Measure the speed of export, verification and import: python -m tests.bench.carry [--lock FILE].
 
-Without --lock it builds an image of this folder's weights and Python packages, with the layers of
-the real one: weights, packages, code. Our commands alternate with the plain commands that they are
-compared with. Save and export compress with zstd level 3 and a thread per core. The verdict is the
-ratio of the best times of `--runs`, because other load can only slow a run down. The medians and
-the CPU time, which other load changes less, are printed, too.
+Without --lock it measures the real image of profile cpu, and builds it if it has to. Export does
+all that a release gets: SBOMs, comparison with advisories, licences, the client, the seal's list,
+checksums and the signature; import checks signature, revoked keys, every file and every layer. The
+advisories are made up, ADVISORIES of each ecosystem, none about a package of the image.
+
+Our commands alternate with the plain commands that they are compared with. Save and export compress
+with zstd level 3 and a thread per core. The verdict is the ratio of the best times of `--runs`,
+because other load can only slow a run down. The medians and the CPU time, which other load changes
+less, are printed, too. Before the first run, export is run once without being measured: it installs
+syft and downloads the client's packages, which later exports reuse.
 """
 
 from __future__ import annotations
@@ -16,7 +21,9 @@ import resource
 import shutil
 import subprocess
 import tempfile
+import textwrap
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +34,20 @@ from appliance.weights import manifest, seal
 from tests.bench.figures import machine, verdict
 from tests.host import hosts
 from tests.host.hosts import OPS, ROOT, Host
+from tests.image import sealed
+
+ADVISORIES = 20_000  # of each ecosystem
+ECOSYSTEMS = ("PyPI", "Debian:12")
+LIMIT_SECONDS = 1800  # for a busy machine
+DOCUMENTS = (  # that every measured release must have
+    "sbom.cdx.json",
+    "sbom.spdx.json",
+    "vulnerabilities.json",
+    "licences/models.txt",
+    "code.list",
+    "client",
+    "SHA256SUMS.sig",
+)
 
 
 def main() -> None:
@@ -42,12 +63,18 @@ def main() -> None:
     print(f"On {machine()}", flush=True)
     with tempfile.TemporaryDirectory(prefix="voice-carry.", dir=args.folder) as name:
         folder = Path(name)
-        with hosts.host(folder / "connected") as host:
-            if args.lock:
-                measure(LocalHost(), args.lock.resolve(), None, folder, args.runs)
-            else:
-                old, new = build_two_versions(host)
-                measure(host, old, new, folder, args.runs)
+        make_advisories(folder / "advisories")
+        if args.lock:
+            measure(LocalHost(), args.lock.resolve(), None, folder, args.runs)
+            return
+        with sealed.store(sealed.STORE) as host:
+            sources = sealed.repository(folder / "repository")
+            built = sealed.build_once(host, sealed.STORE / "out/cpu", sources)
+            newer = sealed.build_next(built, sources, folder / "next", "0.1.1")
+            try:
+                measure(host, built.lock_path, newer.lock_path, folder, args.runs)
+            finally:
+                host.run("podman", "rmi", "--force", newer.tag)
 
 
 class LocalHost(Host):
@@ -66,25 +93,29 @@ def measure(host: Host, lock: Path, newer: Path | None, folder: Path, runs: int)
     size = sum(layer["size_bytes"] for layer in json.loads(lock.read_text())["image"]["layers"])
     print(f"  image {size / 1e6:,.0f} MB in layers, {runs} runs each", flush=True)
     plain, releases = folder / "plain.tar.zst", folder / "releases"
+    options = ("--advisories", folder / "advisories", "--lock", lock)
     saves, exports, loads, imports = [], [], [], []
+    export(host, releases, *options)
     for _ in range(runs):
         saves.append(measure_run(lambda: save(host, lock, plain)))
-        shutil.rmtree(releases, ignore_errors=True)
-        exports.append(measure_run(lambda: export(host, releases, "--lock", lock)))
+        shutil.rmtree(releases)
+        exports.append(measure_run(lambda: export(host, releases, *options)))
     (release,) = releases.glob("voice-appliance-*")
+    check_documents(release)
     exported = sum(path.stat().st_size for path in release.rglob("*") if path.is_file())
     print(f"  export {exported / 1e6:,.0f} MB; plain zstd {plain.stat().st_size / 1e6:,.0f} MB")
     compare("export", "podman save | zstd", size, exports, saves, 1.15)
     load_command = ("podman", "load", "--input", plain)
-    import_command = (release / "import", "--signers", release / "allowed_signers.example")
+    signers = ("--signers", release / "allowed_signers.example")
+    import_command = (release / "import", *signers, "--revoked", revoked_key(folder))
     for _ in range(runs):
         with empty_host(folder) as offline:
-            loads.append(measure_run(lambda: offline.must(*load_command)))
+            loads.append(measure_run(lambda: run(offline, *load_command)))
         with empty_host(folder) as offline:
-            imports.append(measure_run(lambda: offline.must(*import_command)))
+            imports.append(measure_run(lambda: run(offline, *import_command)))
     compare("import", "podman load", size, imports, loads, 1.25)
     if newer:
-        export(host, releases, "--lock", newer, "--since", lock)
+        export(host, releases, "--without-sbom", "--lock", newer, "--since", lock)
         (delta,) = releases.glob("*-since-*")
         parts = sum(part.stat().st_size for part in delta.glob("*.part"))
         print(verdict("delta for a change of one line of code", parts / 1e6, 20, "MB"))
@@ -177,11 +208,62 @@ def measure_seconds(action: Callable[[], object]) -> float:
 def save(host: Host, lock: Path, into: Path) -> None:
     """Save the image without ops/export: as one stream to one file, without checks."""
     image = hosts.image_id(lock)
-    host.must("bash", "-c", f"podman save -q {image} | zstd -q -f -3 -T0 -o {into}")
+    run(host, "bash", "-c", f"podman save -q {image} | zstd -q -f -3 -T0 -o {into}")
 
 
 def export(host: Host, into: Path, *options: str | Path) -> None:
-    host.must(OPS / "export", "--without-sbom", "--without-client", "--out", into, *options)
+    """Export with the shipped command, and print the steps that it reports."""
+    home = os.environ.get("HOME", "/root")  # settings of pip, which installs syft
+    print(textwrap.indent(run(host, OPS / "export", "--out", into, *options, HOME=home), "    "))
+
+
+def run(on: Host, *command: str | Path, **environ: str) -> str:
+    """Run a command that has to succeed; return its output."""
+    done = on.run_within(LIMIT_SECONDS, *command, **environ)
+    if done.returncode != 0:
+        raise SystemExit(done.stdout + done.stderr)
+    return done.stdout
+
+
+def check_documents(release: Path) -> None:
+    """Raises SystemExit if a document is missing, or the advisories were not compared."""
+    missing = [name for name in DOCUMENTS if not (release / name).exists()]
+    if missing or "NOT CHECKED" in (release / "README").read_text(encoding="utf-8"):
+        raise SystemExit(f"the export was not complete: {', '.join(missing) or 'NOT CHECKED'}")
+
+
+def make_advisories(folder: Path) -> None:
+    """Write made-up advisories, as OSV offers them: an archive for each ecosystem."""
+    for ecosystem in ECOSYSTEMS:
+        path = folder / ecosystem.partition(":")[0] / "all.zip"
+        path.parent.mkdir(parents=True)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for number in range(ADVISORIES):
+                archive.writestr(f"BENCH-{number}.json", json.dumps(advisory(ecosystem, number)))
+
+
+def advisory(ecosystem: str, number: int) -> dict[str, object]:
+    events = [{"introduced": "0"}, {"fixed": "1.0"}]
+    return {
+        "id": f"BENCH-{number}",
+        "modified": "2026-11-01T00:00:00Z",
+        "summary": "Made up for a measurement.",
+        "details": "A text of the usual length. " * 40,
+        "affected": [
+            {
+                "package": {"ecosystem": ecosystem, "name": f"no-such-package-{number}"},
+                "ranges": [{"type": "ECOSYSTEM", "events": events}],
+            }
+        ],
+    }
+
+
+def revoked_key(folder: Path) -> Path:
+    """Make a key that has signed nothing; return the file of its public half."""
+    key = folder / "revoked"
+    command = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key))
+    subprocess.run(command, check=True)
+    return key.with_suffix(".pub")
 
 
 @contextmanager
@@ -190,32 +272,6 @@ def empty_host(folder: Path) -> Iterator[Host]:
     with hosts.host(folder / "offline") as host:
         host.ids()
         yield host
-
-
-def build_two_versions(host: Host) -> tuple[Path, Path]:
-    """Build two images that differ in one line of code. Return their lock files."""
-    context = host.folder / "context"
-    code = context / "code"
-    shutil.copytree(ROOT / "weights", context / "weights")
-    shutil.copytree(ROOT / ".venv/lib", context / "packages", symlinks=True)
-    shutil.copytree(ROOT / "appliance", code, ignore=shutil.ignore_patterns("__pycache__"))
-    (context / "Dockerfile").write_text(
-        "FROM scratch\nCOPY weights/ /opt/voice/weights/\nCOPY packages/ /opt/voice/venv/lib/\n"
-        "COPY code/ /opt/voice/appliance/\n"
-    )
-    locks = []
-    for version in ("1", "2"):
-        with (code / "settings/__init__.py").open("a", encoding="utf-8") as module:
-            module.write(f"# version {version}\n")
-        # fmt: off
-        host.must(
-            "buildah", "build", "--quiet", "--format", "oci", "--timestamp", "0", "--layers",
-            "--tag", f"localhost/tiny:{version}", context,
-        )
-        # fmt: on
-        locks.append(hosts.lock(host, version))
-    shutil.rmtree(context)
-    return locks[0], locks[1]
 
 
 if __name__ == "__main__":

@@ -39,17 +39,9 @@ def next_version(
     built: Built, sources: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Built]:
     """The image of the next version, in the same store. Only the version's lines differ."""
-    root = sealed.repository(tmp_path_factory.mktemp("next") / "repository", sources)
-    for name in ("pyproject.toml", "appliance/settings/__init__.py"):
-        text = (root / name).read_text(encoding="utf-8")
-        changed = text.replace('ersion = "0.1.0"', f'ersion = "{NEXT}"')
-        changed = changed.replace('VERSION = "0.1.0"', f'VERSION = "{NEXT}"')
-        assert changed != text
-        (root / name).write_text(changed, encoding="utf-8")
-    out = built.out.parent / "next"  # reuses the base image
-    tag = f"localhost/voice-appliance:{NEXT}-tested"
-    yield sealed.build(built.host, out, root=root, tag=tag)
-    built.host.must("podman", "rmi", "--force", tag)
+    made = sealed.build_next(built, sources, tmp_path_factory.mktemp("next"), NEXT)
+    yield made
+    built.host.must("podman", "rmi", "--force", made.tag)
 
 
 @dataclasses.dataclass(frozen=True)

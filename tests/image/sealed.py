@@ -133,6 +133,22 @@ def build_once(on: Host, out: Path, root: Path) -> Built:
     return image
 
 
+def build_next(built: Built, sources: Path, folder: Path, version: str) -> Built:
+    """Build the image of another version, in the same store. Only the version's lines differ.
+
+    folder  scratch, for a copy of the sources
+    """
+    root = repository(folder / "repository", sources)
+    for name in ("pyproject.toml", "appliance/settings/__init__.py"):
+        text = (root / name).read_text(encoding="utf-8")
+        changed = text.replace('ersion = "0.1.0"', f'ersion = "{version}"')
+        changed = changed.replace('VERSION = "0.1.0"', f'VERSION = "{version}"')
+        assert changed != text
+        (root / name).write_text(changed, encoding="utf-8")
+    out = built.out.parent / "next"  # reuses the base image
+    return build(built.host, out, root=root, tag=f"localhost/voice-appliance:{version}-tested")
+
+
 def fingerprint(root: Path) -> str:
     """Hash what the image is built from: the names, modes and contents of the sources' files."""
     digest = hashlib.sha256()
