@@ -10,9 +10,9 @@ import pytest
 from tests.host import hosts, running
 from tests.host.hosts import Host
 from tests.host.running import NAME, ONE, TWO, OperatedHost, Release
-from tests.host.test_docker import docker, pytestmark
+from tests.host.test_docker import docker
 
-__all__ = ["docker", "pytestmark"]
+__all__ = ["docker"]
 
 BROKEN = Release("0.2.1", "broken")
 

@@ -17,7 +17,6 @@ import pytest
 from appliance.egress_proof.statement import PHASES
 from tests.host.hosts import OPS, USER, Host
 from tests.host.test_docker import docker
-from tests.host.test_docker import pytestmark as needs_docker
 from tests.image.sealed import LIMITS, ULIMITS, Built
 
 __all__ = ["docker"]
@@ -117,7 +116,6 @@ def test_one_packet_that_leaves_is_named_and_the_proof_fails(proof_site: ProofSi
     check_leak(proof_site)
 
 
-@needs_docker
 def test_docker_finds_a_packet_that_leaves_like_podman(
     proof_site: ProofSite, docker: Host, tmp_path: Path
 ) -> None:
