@@ -5,7 +5,6 @@ The pickles have the published layout and size; their values are those of the de
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 import subprocess
@@ -28,38 +27,18 @@ from tests.engines.tts.conftest import WEIGHTS
 from tests.golden.parts import take_apart
 from tests.ops.bundle.fake_hub import TOKEN, FakeHub
 from tests.ops.bundle.test_weights import ADAPTER, HUB_TOML, LLAMA, NAME, WHISPER
+from tests.torch.tiny_gpu import KOKORO_REPOSITORY, KOKORO_TOML, load_file, publish_kokoro
 
-load_file = importlib.import_module("safetensors.torch").load_file
 ROOT = Path(__file__).parents[2]
 VOICES = ("af_heart", "bm_george")
 MODEL_FOLDER = load({"VOICE_PROFILE": "gpu"}).llm.model
-KOKORO_REPOSITORY = "h/kokoro"
-KOKORO_TOML = f"""
-[[repository]]
-role = "kokoro"
-repository = "{KOKORO_REPOSITORY}"
-revision = ""
-files = ["config.json", "kokoro-v1_0.pth", "voices/[ab][fm]_*.pt"]
-licence = "Apache-2.0"
-"""
 
 
 @pytest.fixture(scope="module")
 def published(torch_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Kokoro as published: five modules, names prefixed with `module.`, no styled norms."""
+    """Kokoro as published."""
     folder = tmp_path_factory.mktemp("published")
-    modules: dict[str, dict[str, Any]] = {}
-    for name, tensor in load_file(torch_weights / "kokoro-82m" / MODEL).items():
-        module, _, rest = name.partition(".")
-        if ".norm." not in name:
-            modules.setdefault(module, {})[f"module.{rest}"] = tensor
-    modules["bert"]["module.embeddings.position_ids"] = torch.arange(512)
-    torch.save(modules, folder / PICKLE)
-    shutil.copy(torch_weights / "kokoro-82m/config.json", folder)
-    (folder / "voices").mkdir()
-    for voice in VOICES:
-        raw = np.fromfile(WEIGHTS / f"kokoro-82m/voices/{voice}.bin", "<f4")
-        torch.save(torch.from_numpy(raw.reshape(510, 1, 256)), folder / f"voices/{voice}.pt")
+    publish_kokoro(torch_weights / "kokoro-82m", WEIGHTS / "kokoro-82m/voices", VOICES, folder)
     yield folder
     shutil.rmtree(folder)
 
