@@ -38,12 +38,12 @@ gather() {
     local container
     collect status.json status_facts
     collect releases.txt command_releases
-    collect preflight.json preflight --json "$(profile_of "$CURRENT" || echo cpu)"
+    collect preflight.json preflight_facts
     collect engine.txt engine_facts
     collect unit.txt unit_facts
     collect host.txt host_facts
     collect gpu.txt gpu_facts
-    [[ ! -f $LOG ]] || cp "$LOG" activations.log
+    [[ ! -f $LOG ]] || shown_steps <"$LOG" >activations.log
     [[ ! -f $ETC/host.flags ]] || shown_arguments <"$ETC/host.flags" >host.flags
     [[ ! -f $ETC/appliance.env ]] || shown_names <"$ETC/appliance.env" >appliance.env
     if [[ -d $RECORDS/reports ]]; then
@@ -115,10 +115,30 @@ shown_unit() {
     done
 }
 
+# activations.log: of why a change failed, the words that voicectl writes itself. The rest quotes the engine, systemd,
+# or an error of the appliance.
+shown_steps() {
+    sed -E '/^[^ ]+  [0-9a-f]+  (back|stuck) /{/  (back|stuck) (interrupted|cut off)$/!s/^([^ ]+  [0-9a-f]+  [a-z]+ )(it stopped with exit code [0-9]+|the smoke test exited with code [0-9]+|not ready in [0-9]+ s)?.*/\1\2.../}'
+}
+# JSON on stdin without the texts of errors, which quote the values that they refuse.
+without_texts() { sed -E 's/("(what|why)": *)"([^"\\]|\\.)*"/\1"..."/g'; }
+
 status_facts() {
     query_appliance json
     read_unfinished || UNFINISHED=''
-    status_json
+    status_json | without_texts
+}
+# The names of certificate and key are values of settings, unless they are the default ones.
+preflight_facts() {
+    local found code=0 file name
+    found=$(preflight --json "$(profile_of "$CURRENT" || echo cpu)") || code=$?
+    find_secrets
+    for file in "${SECRET_OPTIONS[@]}"; do
+        name=$(json_string "${file##*/}")
+        [[ $file != "$ETC/tls/"* || $name =~ ^\"(chain|key)\.pem\"$ ]] || found=${found//"/${name:1:-1}"/\/...}
+    done
+    printf '%s\n' "$found"
+    return "$code"
 }
 engine_facts() {
     "$ENGINE" version
