@@ -153,6 +153,30 @@ async def test_new_certificate_is_used_for_new_calls_while_a_call_goes_on(
         assert gateway.metric("voice_tls_certificate_expiry_timestamp_seconds") != before
 
 
+@pytest.mark.usefixtures("quick")
+async def test_ca_file_that_is_added_later_is_handed_out(
+    make_gateway: MakeGateway, site: Site
+) -> None:
+    trust, ca = site.trust(), site.ca.read_bytes()
+    site.ca.unlink()
+    async with make_gateway(**files(site)) as gateway:
+        assert (await fetch(gateway, "/ca.pem", trust))[0] == 404
+        site.ca.write_bytes(ca)
+        await gateway.wait_until(lambda: gateway.log_lines("new certificate loaded"))
+        assert await fetch(gateway, "/ca.pem", trust) == (200, ca)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_key_that_becomes_readable_by_others_is_logged(
+    make_gateway: MakeGateway, site: Site
+) -> None:
+    async with make_gateway(**files(site)) as gateway:
+        assert not gateway.log_lines("certificate has a problem")
+        site.key.chmod(0o444)
+        await gateway.wait_until(lambda: gateway.log_lines("certificate has a problem"))
+        assert gateway.log_lines("certificate has a problem")[0]["reason"] == "key_exposed"
+
+
 def served_by(client: Any) -> bytes:
     """Return the certificate with which the gateway serves this call."""
     peer = client.socket.transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
