@@ -94,9 +94,7 @@ def _without_text(facts: Facts) -> Facts:
 
 
 def _record(path: Path) -> str:
-    """Return a state file. Raises OSError or ValueError."""
-    record = json.loads(path.read_text())
-    return json.dumps(_shareable(record) if isinstance(record, dict) else record)
+    return json.dumps(_shareable(run_folder.read_record(path)))
 
 
 def _shareable(record: Mapping[str, object]) -> dict[str, object]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 5.0  # between two looks at the files
 AUTHORITY_NAME = "ca.pem"  # beside the certificate; what /ca.pem serves
-Fingerprint = tuple[tuple[int, int, int, int], ...]  # inode, time of change, size, mode of each file
+Fingerprint = tuple[tuple[int, int, int, int], ...]  # inode, time of change, size, mode; each file
 log = journal.get()
 
 
