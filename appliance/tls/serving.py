@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import ssl
 import time
 from collections.abc import Callable
@@ -33,6 +34,8 @@ class ServerCertificate:
 
     context      None if calls are not encrypted
     expires_at   Unix time; 0 if calls are not encrypted
+    sha256       fingerprint of the server's certificate
+    client_ca_sha256  hash of the file gateway.tls_client_ca; "" if there is none
     authority    PEM certificate of the authority that issued it, if its file is there
     """
 
@@ -52,6 +55,8 @@ class ServerCertificate:
         self._authority_file = Path(gateway.tls_certificate).parent / AUTHORITY_NAME
         self.context: ssl.SSLContext | None = None
         self.expires_at = 0.0
+        self.sha256 = ""
+        self.client_ca_sha256 = ""
         self.authority = b""
         self._loaded: Fingerprint = ()
         if gateway.uses_tls:
@@ -144,11 +149,16 @@ class ServerCertificate:
         from appliance.tls.examine import authorities_only  # as in _examine
 
         self.context = context
+        self.sha256 = examination.sha256
         self.expires_at = examination.not_after.timestamp() if examination.not_after else 0.0
         try:
             self.authority = authorities_only(self._authority_file.read_bytes())
         except OSError:
             self.authority = b""
+        with contextlib.suppress(OSError):
+            if self._gateway.tls_client_ca:
+                clients = Path(self._gateway.tls_client_ca).read_bytes()
+                self.client_ca_sha256 = hashlib.sha256(clients).hexdigest()
         for problem in examination.problems:
             log.warning(
                 "certificate has a problem",
