@@ -162,11 +162,24 @@ host_facts() {
     cat /etc/os-release /proc/loadavg
     nproc
     grep -E '^(Mem|Swap)' /proc/meminfo
-    df --human-readable
+    df_facts
+}
+# The file systems that the appliance needs. Others may be those of other containers, or name what a site stores.
+df_facts() {
+    local folder folders=()
+    for folder in / /tmp /var/tmp "$ETC" "$RECORDS" "$(engine_store || true)"; do
+        [[ ! -d $folder ]] || folders+=("$folder")
+    done
+    df --human-readable "${folders[@]}"
 }
 gpu_facts() {
     # nvidia-smi hangs when a GPU is lost.
     # Only the GPUs: its tables also list the processes of other containers.
     timeout 20 nvidia-smi --query-gpu=index,name,uuid,driver_version,vbios_version,pstate,temperature.gpu,power.draw,utilization.gpu,memory.used,memory.total,ecc.errors.uncorrected.volatile.total,mig.mode.current --format=csv
-    dmesg --ctime | grep -E 'NVRM|Xid|Out of memory|oom-kill' | tail -n 200
+    dmesg --ctime | grep -E 'NVRM|Xid|Out of memory|oom-kill' | tail -n 200 | without_neighbours
+}
+# Lines of the kernel about processes: the names of programs that are not the appliance's, and of control groups, are
+# those of other containers.
+without_neighbours() {
+    sed -E 's/(task_memcg|oom_memcg|cpuset)=[^, ]*/\1=.../g; /\((python|supervisord)[^)]*\)|(task|name)=(python|supervisord)/!{s/(Killed process [0-9]+) \([^)]*\)/\1 (...)/; s/(task|name)=[^, ]*/\1=.../g}'
 }

@@ -375,6 +375,11 @@ def test_bundle_has_all_sources_and_no_value_that_is_not_listed(serving: Operate
     other = ("run", "--detach", "--name=neighbour", "--network=none", *ULIMITS, "--env=C=hidden-e")
     bash = ("--entrypoint=bash", ONE.tag, "-c", "sleep 1000", "hidden-in-command")
     serving.run_engine(*other, *bash)
+    killed = "Out of memory: Killed process 7 ({0}) total-vm:1kB"
+    group = "oom-kill:task_memcg=/m-{0},task={0},pid=7"
+    lines = [line.format(name) for name in ("neighbour", "python3") for line in (killed, group)]
+    serving.host.program("dmesg", "".join(f"echo '{line}'\n" for line in lines))
+    serving.host.program("nvidia-smi", "exit 0")
     files = _unpacked_bundle(serving)
     assert (serving.host.folder / "b.tar.zst").stat().st_mode & 0o777 == 0o600
     assert files.keys() >= {
@@ -400,6 +405,10 @@ def test_bundle_has_all_sources_and_no_value_that_is_not_listed(serving: Operate
     assert "VOICE_OTHER" in json.loads(files[f"{NAME}.inspect.json"])["Env"]
     for secret in ("hidden", "neighbour", "a token", "it may hold anything"):
         assert secret not in everything
+    assert "Killed process 7 (...) total-vm" in files["gpu.txt"]
+    assert "Killed process 7 (python3) total-vm" in files["gpu.txt"]
+    assert "task_memcg=...,task=python3" in files["gpu.txt"]
+    assert "/merged" not in files["host.txt"]  # the file systems of containers
 
 
 def test_bundle_of_a_failed_start_has_no_value_that_was_refused(site: OperatedHost) -> None:
