@@ -16,9 +16,11 @@ reason.json            why the appliance exited; read by the host
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -34,6 +36,7 @@ ACCEPTANCE_HEADER = (
 SEAL, RESTARTS, GUARD, REASON = "seal.json", "restarts.json", "guard.json", "reason.json"
 FAILED = "failed.json"
 
+MAX_FILE_BYTES = 1 << 16  # of a state file that is read
 MAX_SOCKET_PATH_BYTES = 107  # sun_path of unix(7), without its final zero
 LONGEST_NAME = "supervisor.sock.4194304"  # supervisord binds NAME.PID before it renames
 
@@ -146,7 +149,7 @@ def write_acceptance_pass(run: Path, program: str, secret: str) -> None:
 def read_acceptance_pass(run: Path, program: str) -> str:
     """Return what the acceptance test presents to `program`; empty if there is nothing."""
     try:
-        return (run / program / ACCEPTANCE).read_text(encoding="ascii").strip()
+        return _read_bytes(run / program / ACCEPTANCE).decode("ascii").strip()
     except (OSError, UnicodeDecodeError):
         return ""
 
@@ -166,11 +169,16 @@ def write_failure(run: Path, program: str, error: ApplianceError) -> None:
 
 
 def read_failure(run: Path, program: str) -> ApplianceError | None:
-    """Return the error that a program recorded, if any."""
-    record = _read(run / program / FAILED)
+    """Return the error that a program recorded, if any; None for one with other details."""
+    record = read_record(run / program / FAILED)
     kind = catalogue().get(str(record.get("reason")))
     details = record.get("details")
-    return kind(**details) if kind and isinstance(details, dict) else None
+    if kind is None or not isinstance(details, dict):
+        return None
+    try:
+        return kind(**details)
+    except (LookupError, TypeError, ValueError, AttributeError):  # they do not fit its message
+        return None
 
 
 def take_failure(run: Path, program: str) -> ApplianceError | None:
@@ -203,7 +211,7 @@ def write_restarts(run: Path, restarts: dict[str, int]) -> None:
 
 def read_restarts(run: Path) -> dict[str, int]:
     """Return the restarts of each program; empty if no boot has run in this folder."""
-    return {name: int(str(count)) for name, count in _read(run / RESTARTS).items()}
+    return {name: int(str(count)) for name, count in read_record(run / RESTARTS).items()}
 
 
 def write_guard(run: Path, status: Mapping[str, object]) -> None:
@@ -213,7 +221,7 @@ def write_guard(run: Path, status: Mapping[str, object]) -> None:
 
 def read_guard(run: Path) -> dict[str, Any]:
     """Return the guard's last status; empty if no guard has run in this folder."""
-    return _read(run / GUARD)
+    return read_record(run / GUARD)
 
 
 def write_seal(run: Path, result: Mapping[str, object]) -> None:
@@ -224,12 +232,12 @@ def write_seal(run: Path, result: Mapping[str, object]) -> None:
 
 def read_seal(run: Path) -> dict[str, Any]:
     """Return the result of the last seal check; empty if there was none."""
-    return _read(run / SEAL)
+    return read_record(run / SEAL)
 
 
 def read_reason(run: Path) -> dict[str, Any]:
     """Return why the appliance exited; empty if no reason is recorded."""
-    return _read(run / REASON)
+    return read_record(run / REASON)
 
 
 def _write(path: Path, content: object) -> None:
@@ -239,9 +247,23 @@ def _write(path: Path, content: object) -> None:
     partial.replace(path)
 
 
-def _read(path: Path) -> dict[str, object]:
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a state file; empty if there is none that can be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):  # a power failure may leave an empty file
+        content = json.loads(_read_bytes(path))
+    except (OSError, ValueError, RecursionError):  # a power failure may leave an empty file
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _read_bytes(path: Path) -> bytes:
+    """Return what a regular file has, at most MAX_FILE_BYTES. Raises OSError.
+
+    A program that was taken over chooses what is in its folder: a pipe would keep the reader
+    waiting, and a link could lead to another file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return file.read(MAX_FILE_BYTES)

@@ -148,6 +148,13 @@ class ClientCall:
                         return
 
 
+class DirectConnect(websocket_connect):
+    """Connects to the host that the user named, and to no other: follows no redirect."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
 async def connect(
     config: Config,
     *,
@@ -188,7 +195,7 @@ async def connect_once(
     """Make one attempt to connect to the first host. Raises the errors of `connect`."""
     tls = config.tls()
     try:
-        socket = await websocket_connect(
+        socket = await DirectConnect(
             config.url,
             ssl=tls,
             additional_headers=config.headers(),

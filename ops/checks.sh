@@ -250,7 +250,7 @@ check_capability() {
 # Some drivers report the memory of some GPUs as "[N/A]".
 query_memory() {
     query_gpu || return 1
-    [[ ! $TOTAL_MIB =~ ^[0-9]+$ || ! $FREE_MIB =~ ^[0-9]+$ ]] || return 0
+    if is_number "$TOTAL_MIB" && is_number "$FREE_MIB"; then return 0; fi
     FOUND="nvidia-smi reports no size for $GPU_NAME"
     judge warn 'look up the memory of this GPU'
     return 1

@@ -152,6 +152,9 @@ is_number() {
     local LC_ALL=C
     [[ $1 =~ ^($NUMBER_PATTERN)$ ]]
 }
+# --- printable TEXT: print it with ? in place of control characters, which a terminal would obey. For names on a medium
+#     before it is known who wrote it.
+printable() { printf %s "${1//[[:cntrl:]]/?}"; }
 megabytes() { printf "%'d MB" $((($1 + MB - 1) / MB)); }
 free_bytes() {
     local bytes

@@ -38,12 +38,12 @@ gather() {
     local container
     collect status.json status_facts
     collect releases.txt command_releases
-    collect preflight.json preflight --json "$(profile_of "$CURRENT" || echo cpu)"
+    collect preflight.json preflight_facts
     collect engine.txt engine_facts
     collect unit.txt unit_facts
     collect host.txt host_facts
     collect gpu.txt gpu_facts
-    [[ ! -f $LOG ]] || cp "$LOG" activations.log
+    [[ ! -f $LOG ]] || shown_steps <"$LOG" >activations.log
     [[ ! -f $ETC/host.flags ]] || shown_arguments <"$ETC/host.flags" >host.flags
     [[ ! -f $ETC/appliance.env ]] || shown_names <"$ETC/appliance.env" >appliance.env
     if [[ -d $RECORDS/reports ]]; then
@@ -115,10 +115,30 @@ shown_unit() {
     done
 }
 
+# activations.log: of why a change failed, the words that voicectl writes itself. The rest quotes the engine, systemd,
+# or an error of the appliance.
+shown_steps() {
+    sed -E '/^[^ ]+  [0-9a-f]+  (back|stuck) /{/  (back|stuck) (interrupted|cut off)$/!s/^([^ ]+  [0-9a-f]+  [a-z]+ )(it stopped with exit code [0-9]+|the smoke test exited with code [0-9]+|not ready in [0-9]+ s)?.*/\1\2.../}'
+}
+# JSON on stdin without the texts of errors, which quote the values that they refuse.
+without_texts() { sed -E 's/("(what|why)": *)"([^"\\]|\\.)*"/\1"..."/g'; }
+
 status_facts() {
     query_appliance json
     read_unfinished || UNFINISHED=''
-    status_json
+    status_json | without_texts
+}
+# The names of certificate and key are values of settings, unless they are the default ones.
+preflight_facts() {
+    local found code=0 file name
+    found=$(preflight --json "$(profile_of "$CURRENT" || echo cpu)") || code=$?
+    find_secrets
+    for file in "${SECRET_OPTIONS[@]}"; do
+        name=$(json_string "${file##*/}")
+        [[ $file != "$ETC/tls/"* || $name =~ ^\"(chain|key)\.pem\"$ ]] || found=${found//"/${name:1:-1}"/\/...}
+    done
+    printf '%s\n' "$found"
+    return "$code"
 }
 engine_facts() {
     "$ENGINE" version
@@ -142,11 +162,24 @@ host_facts() {
     cat /etc/os-release /proc/loadavg
     nproc
     grep -E '^(Mem|Swap)' /proc/meminfo
-    df --human-readable
+    df_facts
+}
+# The file systems that the appliance needs. Others may be those of other containers, or name what a site stores.
+df_facts() {
+    local folder folders=()
+    for folder in / /tmp /var/tmp "$ETC" "$RECORDS" "$(engine_store || true)"; do
+        [[ ! -d $folder ]] || folders+=("$folder")
+    done
+    df --human-readable "${folders[@]}"
 }
 gpu_facts() {
     # nvidia-smi hangs when a GPU is lost.
     # Only the GPUs: its tables also list the processes of other containers.
     timeout 20 nvidia-smi --query-gpu=index,name,uuid,driver_version,vbios_version,pstate,temperature.gpu,power.draw,utilization.gpu,memory.used,memory.total,ecc.errors.uncorrected.volatile.total,mig.mode.current --format=csv
-    dmesg --ctime | grep -E 'NVRM|Xid|Out of memory|oom-kill' | tail -n 200
+    dmesg --ctime | grep -E 'NVRM|Xid|Out of memory|oom-kill' | tail -n 200 | without_neighbours
+}
+# Lines of the kernel about processes: the names of programs that are not the appliance's, and of control groups, are
+# those of other containers.
+without_neighbours() {
+    sed -E 's/(task_memcg|oom_memcg|cpuset)=[^, ]*/\1=.../g; /\((python|supervisord)[^)]*\)|(task|name)=(python|supervisord)/!{s/(Killed process [0-9]+) \([^)]*\)/\1 (...)/; s/(task|name)=[^, ]*/\1=.../g}'
 }

@@ -100,8 +100,7 @@ epoch() {
 # --- find_secrets: set SECRET_OPTIONS for preflight. In the container, tls/ is mounted as /run/secrets/tls/.
 find_secrets() {
     local certificate key
-    certificate=$(sed -n 's/^VOICE_GATEWAY_TLS_CERTIFICATE=//p' "$ETC/appliance.env" 2>/dev/null) || certificate=''
-    key=$(sed -n 's/^VOICE_GATEWAY_TLS_KEY=//p' "$ETC/appliance.env" 2>/dev/null) || key=''
+    certificate=$(site_setting TLS_CERTIFICATE) key=$(site_setting TLS_KEY)
     certificate=${certificate:-chain.pem} key=${key:-key.pem}
     SECRET_OPTIONS=(--token-file "$ETC/token" --tls-certificate "$ETC/tls/${certificate##*/}" --tls-key "$ETC/tls/${key##*/}")
 }

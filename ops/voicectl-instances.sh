@@ -142,13 +142,14 @@ open_appliance() {
 warn_of_short_stop() {
     local wanted timeout
     wanted=$(site_setting DRAIN_SECONDS) && wanted=${wanted%%.*}
-    [[ $wanted =~ ^[0-9]+$ ]] || return 0
+    is_number "$wanted" || return 0 # the release refuses a wrong one
     if [[ $BACKEND == systemd ]]; then
         timeout=$(systemctl cat "$UNIT" 2>/dev/null | grep -oE -- '--stop-timeout=[0-9]+' | tail -n 1)
     else
         timeout=$({ cat "$HERE/container.flags"; host_flags; } | grep -oE '^--stop-timeout=[0-9]+' | tail -n 1)
     fi || return 0
     timeout=${timeout#*=}
+    is_number "$timeout" || return 0
     ((wanted + STOP_SECONDS < timeout)) ||
         warn "VOICE_GATEWAY_DRAIN_SECONDS=$wanted does not fit into --stop-timeout=$timeout: calls would be cut off earlier; see units.md"
 }

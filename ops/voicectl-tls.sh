@@ -61,15 +61,13 @@ ensure_tls() {
 }
 # Whether the appliance takes its certificate from the files that voicectl makes.
 uses_own_files() {
-    [[ $(site_setting PLAIN_NETWORK) =~ ^(|false|no|off|0)$ ]] || return 1
+    local plain
+    plain=$(site_setting PLAIN_NETWORK)
+    [[ ${plain,,} =~ ^(|false|no|off|0)$ ]] || return 1
     [[ $(site_setting TLS_CERTIFICATE) =~ ^(|$OWN_CHAIN)$ && $(site_setting TLS_KEY) =~ ^(|$OWN_KEY)$ ]]
 }
-# site_setting NAME: print the setting gateway.NAME of this host, in lower case; the last line counts.
-site_setting() {
-    local value
-    value=$(sed -n "s/^VOICE_GATEWAY_$1=//p" "$ETC/appliance.env" 2>/dev/null | tail -n 1) || value=''
-    printf %s "${value,,}"
-}
+# site_setting NAME: print the setting gateway.NAME of this host; of several lines, the last counts.
+site_setting() { sed -n "s/^VOICE_GATEWAY_$1=//p" "$ETC/appliance.env" 2>/dev/null | tail -n 1 || true; }
 
 make_tls_folders() {
     WHY="cannot create folders in $ETC: run this as root"

@@ -44,6 +44,7 @@ COMMON = {
     "errors",
     "journal",
     "journal_fields",
+    "local_http",
     "memory",
     "metrics",
     "offline",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -119,6 +123,45 @@ def test_file_that_a_power_failure_left_empty_counts_as_missing(tmp_path: Path) 
         (tmp_path / name).touch()
     run_folder.claim(tmp_path).close()
     assert run_folder.read_seal(tmp_path) == run_folder.read_guard(tmp_path) == {}
+
+
+def _bad_records() -> dict[str, Callable[[Path], object]]:
+    """What a program that was taken over can leave in its folder in place of a record."""
+    texts = {
+        "no details": '{"reason": "bad_setting"}',
+        "missing detail": '{"reason": "bad_setting", "details": {"name": "x"}}',
+        "taken name": '{"reason": "bad_setting", "details": {"self": 1, "name": 1, "why": 1}}',
+        "no object": "[1]",
+        "no text": "\udcff",
+        "deep": "[" * 60_000,
+        "large": '{"reason": "closed", "details": {}, "x": "' + "x" * (1 << 20) + '"}',
+    }
+    writers = {
+        name: partial(Path.write_text, data=text, errors="surrogateescape")
+        for name, text in texts.items()
+    }
+    return {
+        **writers,
+        "pipe": os.mkfifo,
+        "endless": lambda path: path.symlink_to("/dev/zero"),
+        "folder": Path.mkdir,
+        "socket": lambda path: _bind(path),
+    }
+
+
+def _bind(path: Path) -> None:
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path.name)
+
+
+@pytest.mark.parametrize("kind", _bad_records())
+def test_record_of_a_program_that_was_taken_over_is_ignored(tmp_path: Path, kind: str) -> None:
+    """The guard and boot read it: neither an exception nor a pipe may stop them."""
+    for name in (run_folder.FAILED, run_folder.ACCEPTANCE):
+        _bad_records()[kind](run_folder.of_program(tmp_path, "gateway") / name)
+    assert run_folder.read_failure(tmp_path, "gateway") is None
+    if kind in ("pipe", "endless", "folder", "socket"):
+        assert run_folder.read_acceptance_pass(tmp_path, "gateway") == ""
 
 
 def test_failure_is_not_recorded_without_a_run_folder(tmp_path: Path) -> None:

@@ -516,7 +516,14 @@ def test_all_wrong_settings_are_reported_at_once(configured: Configured) -> None
 
 
 def test_long_value_is_cut_in_the_message() -> None:
-    assert len(refusals({"VOICE_LLM_GREETING": "x" * 9_000})["VOICE_LLM_GREETING"]) < 120
+    assert len(refusals({"VOICE_GATEWAY_PORT": "x" * 9_000})["VOICE_GATEWAY_PORT"]) < 120
+
+
+@pytest.mark.parametrize("name", ["LLM_SYSTEM_PROMPT", "LLM_EXAMPLES", "LLM_GREETING"])
+def test_refused_text_is_not_quoted(name: str) -> None:
+    """Errors are logged, and what the model is told never is."""
+    why = refusals({f"VOICE_{name}": "zanzibar" * 9_000})[f"VOICE_{name}"]
+    assert why.startswith("a text of 72000 characters is not ") and "zanzibar" not in why
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import urllib.request
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
 from urllib.parse import urlsplit, urlunsplit
 
+from appliance import local_http
 from appliance.acceptance.caller import (
     RETRY_SECONDS,
     ApplianceEar,
@@ -116,10 +115,7 @@ def call_target(gateway: GatewayConfig, url: str = "", run: Path | None = None) 
 
 def _get(url: str, context: ssl.SSLContext | None) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=HTTP_TIMEOUT_SECONDS, context=context) as response:
-            return int(response.status), response.read().decode()
-    except HTTPError as error:  # any status of 400 or more, such as 503 while not ready
-        with error:
-            return error.code, error.read().decode(errors="replace")
+        status, body = local_http.get(url, HTTP_TIMEOUT_SECONDS, context)
+        return status, body.decode(errors="replace")
     except HTTPException as error:
         raise OSError(f"incomplete HTTP response from {url}: {error!r}") from error

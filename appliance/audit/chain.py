@@ -33,6 +33,7 @@ CLOSED, OPENED = "closed", "opened"
 CALL_STARTED, CALL_ENDED, REFUSED = "call_started", "call_ended", "refused"
 TOKEN_CREATED, TOKEN_REVOKED, TOKEN_EXPIRED = "token_created", "token_revoked", "token_expired"
 EXPIRED_TOKEN_USED = "expired_token_used"
+CERTIFICATE_LOADED = "certificate_loaded"
 ACTIONS = (
     STARTED,
     CALL_STARTED,
@@ -46,6 +47,7 @@ ACTIONS = (
     TOKEN_REVOKED,
     TOKEN_EXPIRED,
     EXPIRED_TOKEN_USED,
+    CERTIFICATE_LOADED,
     STOPPING,
     STOPPED,
 )

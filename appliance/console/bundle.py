@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import io
 import json
@@ -11,6 +12,7 @@ import tarfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +20,7 @@ from typing import BinaryIO
 from appliance import run_folder
 from appliance.console.collect import collect_facts, fetch_metrics
 from appliance.console.redact import redact
+from appliance.console.state import Facts
 from appliance.console.status import render_json
 from appliance.errors import ApplianceError
 from appliance.gpu.page import describe_plan
@@ -38,6 +41,7 @@ HOST_FILES = (
     "/sys/fs/cgroup/memory.events",
     "/sys/fs/cgroup/cpu.max",
 )
+ERROR_TEXTS = ("what", "details")  # in the records of errors, see run_folder.py
 READ_ME = """\
 A support bundle of the voice appliance.
 
@@ -47,7 +51,7 @@ settings.txt     every setting; of texts and paths of the site only their length
 packages.txt     the installed packages
 lock.txt         a summary of image-manifest.lock
 plan.txt         how vLLM uses the GPU (gpu profile)
-run/             the state files of the processes
+run/             the state files of the processes; of errors the name and the advice
 host.txt         memory, processors and limits of the host and the container
 log.jsonl        the redacted log: listed fields only and no free text, so nothing a caller said
 """
@@ -71,7 +75,7 @@ def write_bundle(settings: Settings, log: Iterable[str], out: BinaryIO) -> None:
 def _parts(settings: Settings) -> Mapping[str, Part]:
     parts: dict[str, Part] = {
         "README.txt": lambda: READ_ME,
-        "status.json": lambda: render_json(collect_facts(settings)),
+        "status.json": lambda: render_json(_without_text(collect_facts(settings))),
         "metrics.txt": lambda: fetch_metrics(settings.exporter),
         "settings.txt": lambda: render(settings, shareable=True),
         "packages.txt": _packages,
@@ -81,8 +85,21 @@ def _parts(settings: Settings) -> Mapping[str, Part]:
     }
     run = settings.paths.run
     for path in sorted([*run.glob("*.json"), *run.glob(f"*/{run_folder.FAILED}")]):
-        parts[f"run/{path.relative_to(run)}"] = path.read_text
+        parts[f"run/{path.relative_to(run)}"] = partial(_record, path)
     return parts
+
+
+def _without_text(facts: Facts) -> Facts:
+    return dataclasses.replace(facts, reason=_shareable(facts.reason))
+
+
+def _record(path: Path) -> str:
+    return json.dumps(_shareable(run_folder.read_record(path)))
+
+
+def _shareable(record: Mapping[str, object]) -> dict[str, object]:
+    """Return a record of an error without its text, which quotes what the error refuses."""
+    return {name: value for name, value in record.items() if name not in ERROR_TEXTS}
 
 
 def _content(part: Part) -> str:

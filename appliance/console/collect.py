@@ -5,12 +5,12 @@ from __future__ import annotations
 import http.client
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
 
-from appliance import run_folder
+from appliance import local_http, run_folder
 from appliance.console.state import Facts, MetricsSummary, ProcessFacts, parse_metrics
 from appliance.settings import VERSION, ExporterConfig, GatewayConfig, Settings
 from appliance.supervision import health
@@ -82,8 +82,10 @@ def tls_state(gateway: GatewayConfig) -> str:
 def fetch_metrics(exporter: ExporterConfig) -> str:
     """Fetch the exporter's metrics page. Raises one of QUERY_ERRORS."""
     url = f"http://{health.url_host(exporter.host)}:{exporter.port}/metrics"
-    with urllib.request.urlopen(url, timeout=METRICS_SECONDS) as response:
-        return str(response.read().decode())
+    status, body = local_http.get(url, METRICS_SECONDS)
+    if status != HTTPStatus.OK:
+        raise http.client.HTTPException(f"status {status}")
+    return body.decode()
 
 
 def query_all(queries: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, object]:

@@ -139,6 +139,12 @@ class AuditLog:
             for name in names:
                 self._append(action, token=name)
 
+    def certificate_loaded(self, sha256: str, client_ca_sha256: str) -> None:
+        """Record the fingerprint of the server's certificate, and the hash of the clients' CA."""
+        self._append(
+            chain.CERTIFICATE_LOADED, certificate_sha256=sha256, client_ca_sha256=client_ca_sha256
+        )
+
     def drain_changed(self, draining: bool) -> None:
         """Record that an operator began a drain, or ended it."""
         self._append(chain.DRAIN_BEGUN if draining else chain.DRAIN_UNDONE)

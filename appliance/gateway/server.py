@@ -120,6 +120,10 @@ class GatewayServer:
             config.ssl = certificate.context  # of new connections
             self._metrics.tls_certificate_expiry.set(certificate.expires_at)
 
+        def certificate_changed() -> None:
+            use_certificate()
+            self._audit.certificate_loaded(certificate.sha256, certificate.client_ca_sha256)
+
         use_certificate()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -128,8 +132,10 @@ class GatewayServer:
         async with serve_link(socket_path(self._settings.paths.run, GATEWAY), self._report):
             self._audit = AuditLog(self._settings, self._metrics)
             self._audit.started()
+            if certificate.context is not None:
+                self._audit.certificate_loaded(certificate.sha256, certificate.client_ca_sha256)
             self._acceptance.write(self._settings.paths.run)
-            background = self._start_watches(certificate.watch(use_certificate))
+            background = self._start_watches(certificate.watch(certificate_changed))
             serving = asyncio.create_task(server.serve([listener]))
             stopping = asyncio.create_task(self._stopping.wait())
             # Otherwise each garbage collection would scan all imported modules, and pause every

@@ -5,31 +5,13 @@ from __future__ import annotations
 from typing import Literal, get_origin
 
 from appliance.settings.loading import load
-from appliance.settings.names import CONFIG_FILE, FIELDS, variable, walk
+from appliance.settings.names import CONFIG_FILE, FIELDS, SHARED_TEXTS, variable, walk
 from appliance.settings.sections import Settings
 from appliance.settings.types import allowed
 
 HEADER = (
     f"# Set these in the environment, or in the TOML file that {CONFIG_FILE} names, as NAME in\n"
     f"# the table [SECTION]. The environment overrides the file, and the file the defaults.\n"
-)
-
-
-# Text settings whose values `shareable` shows. All others may hold text of the site: what the model
-# is told, what it says, or a secret that was pasted into the wrong place.
-SHARED_TEXTS = frozenset(
-    {
-        "paths.run",
-        "paths.weights",
-        "paths.lock",
-        "gateway.host",
-        "llm.model",
-        "llm.hearing_model",
-        "llm.short_recognizer",
-        "llm.today",
-        "tts.voice",
-        "exporter.host",
-    }
 )
 
 

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from appliance.errors import BadSetting
-from appliance.settings.names import CONFIG_FILE, FIELDS, PREFIX, SECTIONS, variable
+from appliance.settings.names import CONFIG_FILE, FIELDS, PREFIX, SECTIONS, SHARED_TEXTS, variable
 from appliance.settings.profiles import PROFILE_DEFAULTS
 from appliance.settings.sections import Settings
 from appliance.settings.types import Contradiction, allowed
@@ -123,10 +123,15 @@ def _explain(detail: ErrorDetails) -> list[tuple[str, str]]:
     if isinstance(problem, Contradiction):
         return [(f"{section}.{field}", why) for field, why in problem.problems]
     name = ".".join(map(str, detail["loc"][:2]))  # a third part is the index in a list
-    value = repr(detail["input"])
-    if len(value) > MAX_SHOWN_CHARS:
-        value = value[:MAX_SHOWN_CHARS] + "..."
-    return [(name, f"{value} is not {allowed(FIELDS[name])}")]
+    return [(name, f"{_shown(name, detail['input'])} is not {allowed(FIELDS[name])}")]
+
+
+def _shown(name: str, value: object) -> str:
+    """Return a refused value as the error quotes it, which is logged: of texts only the length."""
+    if isinstance(value, str) and FIELDS[name].annotation is str and name not in SHARED_TEXTS:
+        return f"a text of {len(value)} characters"
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN_CHARS else text[:MAX_SHOWN_CHARS] + "..."
 
 
 def _describe_unknown(source_name: str, names: Mapping[str, str]) -> str:

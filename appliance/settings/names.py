@@ -12,6 +12,22 @@ from appliance.settings.sections import Settings
 
 PREFIX = "VOICE_"
 CONFIG_FILE = "VOICE_CONFIG"  # the variable that names the TOML file
+# Texts that a support bundle shows, and an error that refuses them. All others may hold text of the
+# site: what the model is told, what it says, or a secret that was pasted into the wrong place.
+SHARED_TEXTS = frozenset(
+    {
+        "paths.run",
+        "paths.weights",
+        "paths.lock",
+        "gateway.host",
+        "llm.model",
+        "llm.hearing_model",
+        "llm.short_recognizer",
+        "llm.today",
+        "tts.voice",
+        "exporter.host",
+    }
+)
 
 
 def variable(name: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
-import urllib.error
-import urllib.request
+from http import HTTPStatus
 
+from appliance import local_http
 from appliance.settings import GatewayConfig
 
 READYZ_SECONDS = 5.0  # time limit of the request
@@ -23,15 +23,14 @@ def waiting_for(gateway: GatewayConfig) -> str:
     # The certificate is for the name that callers use, not for the loopback address.
     context = ssl._create_unverified_context() if gateway.uses_tls else None
     try:
-        try:
-            with urllib.request.urlopen(url(gateway), timeout=READYZ_SECONDS, context=context):
-                return ""
-        except urllib.error.HTTPError as error:
-            page = json.load(error)
-            if page.get("closed") and not page.get("draining"):
-                return str(page.get("waiting_for", ""))
-            return str(page.get("waiting_for") or "draining")
-    except (OSError, http.client.HTTPException, ValueError, AttributeError):
+        status, body = local_http.get(url(gateway), READYZ_SECONDS, context)
+        if status == HTTPStatus.OK:
+            return ""
+        page = json.loads(body)
+        if page.get("closed") and not page.get("draining"):
+            return str(page.get("waiting_for", ""))
+        return str(page.get("waiting_for") or "draining")
+    except (OSError, http.client.HTTPException, ValueError, AttributeError, RecursionError):
         return "gateway"  # no answer, or uvicorn's plain text when it is overloaded
 
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -60,6 +61,7 @@ class Examination:
     """A server certificate, as far as it could be read, and what is wrong with it.
 
     not_before, not_after   None if it could not be read
+    sha256                  its fingerprint
     """
 
     problems: tuple[TlsProblem, ...]
@@ -67,6 +69,7 @@ class Examination:
     issuer: str = ""
     not_before: datetime | None = None
     not_after: datetime | None = None
+    sha256: str = ""
 
     @property
     def unusable(self) -> TlsProblem | None:
@@ -108,6 +111,7 @@ def examine(chain: bytes, key: bytes, key_mode: int, now: datetime) -> Examinati
         server.issuer.rfc4514_string(),
         server.not_valid_before_utc,
         until,
+        server.fingerprint(SHA256()).hex(),
     )
 
 

@@ -6,6 +6,8 @@ Calls in progress keep the certificate with which they began.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import ssl
 import time
 from collections.abc import Callable
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 5.0  # between two looks at the files
 AUTHORITY_NAME = "ca.pem"  # beside the certificate; what /ca.pem serves
-Fingerprint = tuple[tuple[int, int, int], ...]
+Fingerprint = tuple[tuple[int, int, int, int], ...]  # inode, time of change, size, mode; each file
 log = journal.get()
 
 
@@ -32,6 +34,8 @@ class ServerCertificate:
 
     context      None if calls are not encrypted
     expires_at   Unix time; 0 if calls are not encrypted
+    sha256       fingerprint of the server's certificate
+    client_ca_sha256  hash of the file gateway.tls_client_ca; "" if there is none
     authority    PEM certificate of the authority that issued it, if its file is there
     """
 
@@ -48,8 +52,11 @@ class ServerCertificate:
             for path in (gateway.tls_certificate, gateway.tls_key, gateway.tls_client_ca)
             if path
         )
+        self._authority_file = Path(gateway.tls_certificate).parent / AUTHORITY_NAME
         self.context: ssl.SSLContext | None = None
         self.expires_at = 0.0
+        self.sha256 = ""
+        self.client_ca_sha256 = ""
         self.authority = b""
         self._loaded: Fingerprint = ()
         if gateway.uses_tls:
@@ -142,13 +149,16 @@ class ServerCertificate:
         from appliance.tls.examine import authorities_only  # as in _examine
 
         self.context = context
+        self.sha256 = examination.sha256
         self.expires_at = examination.not_after.timestamp() if examination.not_after else 0.0
         try:
-            self.authority = authorities_only(
-                Path(self._gateway.tls_certificate).with_name(AUTHORITY_NAME).read_bytes()
-            )
+            self.authority = authorities_only(self._authority_file.read_bytes())
         except OSError:
             self.authority = b""
+        with contextlib.suppress(OSError):
+            if self._gateway.tls_client_ca:
+                clients = Path(self._gateway.tls_client_ca).read_bytes()
+                self.client_ca_sha256 = hashlib.sha256(clients).hexdigest()
         for problem in examination.problems:
             log.warning(
                 "certificate has a problem",
@@ -158,12 +168,14 @@ class ServerCertificate:
             )
 
     def _fingerprint(self) -> Fingerprint:
-        """Return what changes when the files are replaced. Raises BadCertificate."""
+        """Return what changes with the files and their modes. Raises BadCertificate."""
         try:
             states = [path.stat() for path in self._files]
         except OSError as problem:
             raise _unreadable(problem, self._gateway.tls_certificate) from problem
-        return tuple((state.st_ino, state.st_mtime_ns, state.st_size) for state in states)
+        with contextlib.suppress(OSError):  # this one may be missing
+            states.append(self._authority_file.stat())
+        return tuple((each.st_ino, each.st_mtime_ns, each.st_size, each.st_mode) for each in states)
 
 
 def _unreadable(problem: OSError, path: str) -> BadCertificate:

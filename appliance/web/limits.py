@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections import defaultdict
 from typing import Generic, TypeVar
 
@@ -9,6 +10,8 @@ MAX_HEAD_BYTES = 16_384  # request line and headers together; a browser sends le
 MAX_HEAD_LINES = 64
 MAX_LINE_BYTES = 8_000  # below the limit of the websockets library (8192)
 END_OF_HEAD = b"\r\n\r\n"
+IPV6_PREFIX = 64  # bits of the prefix that a network assigns to one customer
+MAX_NAME_CHARS = 64
 
 Guest = TypeVar("Guest")
 
@@ -49,11 +52,24 @@ class HeadReader:
         return head, rest
 
 
+def network_of(address: str) -> str:
+    """Return what clients at `address` are counted by: an IPv4 address, or an IPv6 network."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:  # a name that a trusted proxy has sent
+        return address[:MAX_NAME_CHARS]
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed.packed, IPV6_PREFIX), strict=False))
+
+
 class WaitingRoom(Generic[Guest]):
     """A number of places for connections. When it is full, a newcomer takes a place of the busiest.
 
     The address with the most places loses its oldest one. So an address that fills the room only
-    displaces itself, and a newcomer always gets a place.
+    displaces itself, and a newcomer always gets a place. The addresses of an IPv6 network are one.
     """
 
     def __init__(self, places: int) -> None:
@@ -66,6 +82,7 @@ class WaitingRoom(Generic[Guest]):
 
     def enter(self, guest: Guest, address: str) -> Guest | None:
         """Give a guest from `address` a place. Return the guest who loses its place, if any."""
+        address = network_of(address)
         leaving = None
         if len(self._guests) >= self._places:
             # The newcomer counts, too: of addresses with equally many places, its own gives way.

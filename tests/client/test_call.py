@@ -165,6 +165,16 @@ async def test_every_refusal_is_explained(
             await connect_once(Config(gateway.url))
 
 
+async def test_redirect_is_not_followed() -> None:
+    """The user named this host: no other one is to hear the call."""
+    async with FakeGateway() as other:
+        to = {"Location": other.url}
+        async with FakeGateway(refusals=[(307, to, b"")]) as gateway:
+            with pytest.raises(CannotConnect, match="returned 307"):
+                await connect_once(Config(gateway.url))
+        assert other.attempts == 0
+
+
 async def test_refusal_text_cannot_contain_terminal_control_characters() -> None:
     async with FakeGateway(
         refusals=[(503, {}, b'{"message": "\\u001b[2Jgone\\nline"}')]

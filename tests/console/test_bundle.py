@@ -9,6 +9,7 @@ from pathlib import Path
 
 from appliance import run_folder
 from appliance.console.bundle import FOLDER, write_bundle
+from appliance.errors import BadSetting
 from appliance.settings import ExporterConfig, GatewayConfig, LLMConfig, PathsConfig, Settings
 from tests.console import log_lines
 
@@ -24,6 +25,9 @@ def write_and_unpack(folder: Path, *log: str) -> dict[str, str]:
     run = folder / "run"
     run.mkdir(exist_ok=True)
     run_folder.write_restarts(run, {"tts": 2})
+    refused = BadSetting(name="gateway.token_file", why=f"no such file: {SITE_WORD}")
+    run_folder.write_reason(run, refused)
+    run_folder.write_failure(run, "gateway", refused)
     settings = Settings(
         paths=PathsConfig(run=run, lock=ROOT / "image-manifest.lock"),
         gateway=GatewayConfig(port=1, token_file=str(token)),
@@ -49,6 +53,9 @@ def test_bundle_has_state_settings_packages_lock_host_and_log(tmp_path: Path) ->
     assert "prometheus_client==" in files["packages.txt"].replace("-", "_")
     assert json.loads(files["lock.txt"])["files"] > 0
     assert json.loads(files["run/restarts.json"]) == {"tts": 2}
+    assert json.loads(files["run/gateway/failed.json"]) == {"reason": "bad_setting"}
+    assert json.loads(files["run/reason.json"])["exit_code"] == 78
+    assert json.loads(files["status.json"])["reason"]["reason"] == "bad_setting"
     assert "MemTotal" in files["host.txt"]
     assert "card" in files["plan.txt"].lower()
     events = [json.loads(line)["event"] for line in files["log.jsonl"].splitlines()]

@@ -552,6 +552,14 @@ def test_unusable_token_file_is_refused(tmp_path: Path, content: str | None) -> 
         read_token(str(path))
 
 
+def test_token_that_was_pasted_in_place_of_its_file_is_not_quoted(tmp_path: Path) -> None:
+    """The error is logged."""
+    for pasted in (TOKEN, str(tmp_path / TOKEN), TOKEN * 10):
+        with pytest.raises(BadSetting, match="must be the path of a file") as refused:
+            read_token(pasted)
+        assert TOKEN not in str(refused.value)
+
+
 def test_token_is_the_file_content_without_the_newline(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.touch(0o640)

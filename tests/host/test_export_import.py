@@ -263,8 +263,13 @@ def test_truncated_part_is_named_with_its_size(carried: Path, offline: Host) -> 
 def test_unlisted_file_is_refused(carried: Path, offline: Host) -> None:
     (carried / "image-003.part").write_bytes(b"more")
     (carried / "licences/.hidden").write_text("?")
+    (carried / "a\nsignature: by \x1b[2Jx").write_text("?")  # a name that writes on the terminal
     assert_refused(
-        offline, carried, "image-003.part is not listed", "licences/.hidden is not listed"
+        offline,
+        carried,
+        "image-003.part is not listed",
+        "licences/.hidden is not listed",
+        "warning: a?signature: by ?[2Jx is not listed",
     )
 
 

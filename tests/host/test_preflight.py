@@ -226,9 +226,10 @@ def test_release_is_verified_before_it_is_read(
 
 
 def test_gpu_that_reports_no_memory_is_a_warning(host: Host) -> None:
-    host.program("nvidia-smi", 'echo "NVIDIA L4, 580.95.05, 8.9, [N/A], [N/A]"')
-    checks = check(host, "--profile", "gpu")
-    assert [checks[name]["state"] for name in ("memory", "memory-free")] == ["warn", "warn"]
+    for reported in ("[N/A]", "08", "9" * 30):
+        host.program("nvidia-smi", f'echo "NVIDIA L4, 580.95.05, 8.9, {reported}, {reported}"')
+        checks = check(host, "--profile", "gpu", "--only", "memory,memory-free")
+        assert [checks[name]["state"] for name in ("memory", "memory-free")] == ["warn", "warn"]
 
 
 @pytest.mark.parametrize("port", ["0", "a[$(touch evaluated)]", "123456", "65536", ""])

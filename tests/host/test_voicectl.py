@@ -375,14 +375,14 @@ def test_bundle_has_all_sources_and_no_value_that_is_not_listed(serving: Operate
     other = ("run", "--detach", "--name=neighbour", "--network=none", *ULIMITS, "--env=C=hidden-e")
     bash = ("--entrypoint=bash", ONE.tag, "-c", "sleep 1000", "hidden-in-command")
     serving.run_engine(*other, *bash)
-    out = serving.host.folder / "b.tar.zst"
-    assert "files" in serving.must("bundle", "--out", out)
-    assert out.stat().st_mode & 0o777 == 0o600
-    folder = serving.host.folder / "unpacked"
-    folder.mkdir()
-    serving.host.must("tar", "--extract", "--zstd", "--strip-components=1", "-C", folder, "-f", out)
-    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert names >= {
+    killed = "Out of memory: Killed process 7 ({0}) total-vm:1kB"
+    group = "oom-kill:task_memcg=/m-{0},task={0},pid=7"
+    lines = [line.format(name) for name in ("neighbour", "python3") for line in (killed, group)]
+    serving.host.program("dmesg", "".join(f"echo '{line}'\n" for line in lines))
+    serving.host.program("nvidia-smi", "exit 0")
+    files = _unpacked_bundle(serving)
+    assert (serving.host.folder / "b.tar.zst").stat().st_mode & 0o777 == 0o600
+    assert files.keys() >= {
         "status.json",
         "releases.txt",
         "preflight.json",
@@ -397,15 +397,52 @@ def test_bundle_has_all_sources_and_no_value_that_is_not_listed(serving: Operate
         f"{NAME}.inspect.json",
         f"{NAME}-last.inspect.json",
     }
-    assert json.loads((folder / "status.json").read_text())["appliance"]["version"] == "0.1.0"
-    assert json.loads((folder / "preflight.json").read_text())["checks"]
-    assert json.loads((folder / f"{NAME}.inspect.json").read_text())
-    everything = "".join(path.read_text() for path in folder.rglob("*") if path.is_file())
+    assert json.loads(files["status.json"])["appliance"]["version"] == "0.1.0"
+    assert json.loads(files["preflight.json"])["checks"]
+    everything = "".join(files.values())
     assert "VOICE_SECRET=..." in everything
     assert "--pids-limit=512" in everything
-    assert "VOICE_OTHER" in json.loads((folder / f"{NAME}.inspect.json").read_text())["Env"]
+    assert "VOICE_OTHER" in json.loads(files[f"{NAME}.inspect.json"])["Env"]
     for secret in ("hidden", "neighbour", "a token", "it may hold anything"):
         assert secret not in everything
+    assert "Killed process 7 (...) total-vm" in files["gpu.txt"]
+    assert "Killed process 7 (python3) total-vm" in files["gpu.txt"]
+    assert "task_memcg=...,task=python3" in files["gpu.txt"]
+    assert "/merged" not in files["host.txt"]  # the file systems of containers
+
+
+def test_bundle_of_a_failed_start_has_no_value_that_was_refused(site: OperatedHost) -> None:
+    """An error quotes what it refuses: maybe a secret that was pasted into the wrong setting."""
+    site.tag(BROKEN, "current")
+    write_settings(site, "VOICE_GATEWAY_TLS_KEY=/run/secrets/tls/hidden.pem")
+    site.ctl("start")
+    _status_once_failed(site)
+    site.state.mkdir(exist_ok=True)
+    time = "2026-11-30T02:00:00Z  00c0ffee"
+    why = 'it stopped with exit code 78: The setting gateway.port is not usable: "9x"'
+    (site.state / "activations.log").write_text(
+        f"{time}  begin activate 0.2.0-cpu new=a current=b previous=c ran=yes .\n{time}  start\n"
+        f"{time}  back podman run: unknown flag hidden\n{time}  stuck {why}\n"
+    )
+    files = _unpacked_bundle(site)
+    status = json.loads(files["status.json"])
+    assert status["reason"] == {"exit_code": 78, "what": "...", "advice": "List the settings."}
+    assert "stuck it stopped with exit code 78...\n" in files["activations.log"]
+    assert "begin activate 0.2.0-cpu new=a" in files["activations.log"]
+    keys = [each for each in json.loads(files["preflight.json"])["checks"] if each["id"] == "key"]
+    assert keys[0]["found"].endswith("/etc/tls/... is missing, as is the certificate")
+    for name, content in files.items():
+        assert "9x" not in content and "hidden" not in content, name
+
+
+def _unpacked_bundle(site: OperatedHost) -> dict[str, str]:
+    out, folder = site.host.folder / "b.tar.zst", site.host.folder / "unpacked"
+    site.must("bundle", "--out", out)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    site.host.must("tar", "--extract", "--zstd", "--strip-components=1", "-C", folder, "-f", out)
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_text() for path in files}
 
 
 def test_bundle_is_made_before_the_first_activation(site: OperatedHost) -> None:

@@ -81,6 +81,16 @@ def test_drain_that_does_not_fit_into_the_stop_timeout_is_reported(
     assert shell(tmp_path, "", "warn_of_short_stop") == ""
 
 
+@pytest.mark.parametrize("seconds", ["08", "9" * 30, "a[$(touch evaluated)]", "-1"])
+def test_drain_that_is_no_whole_number_is_not_computed_with(tmp_path: Path, seconds: str) -> None:
+    (tmp_path / "appliance.env").write_text(f"VOICE_GATEWAY_DRAIN_SECONDS={seconds}\n")
+    assert shell(tmp_path, "", f"cd {tmp_path}; warn_of_short_stop") == ""
+    (tmp_path / "appliance.env").write_text("VOICE_GATEWAY_DRAIN_SECONDS=10\n")
+    (tmp_path / "host.flags").write_text("--stop-timeout=08\n")
+    assert shell(tmp_path, "", f"cd {tmp_path}; warn_of_short_stop") == ""
+    assert not (tmp_path / "evaluated").exists()
+
+
 def test_release_has_every_part_of_voicectl() -> None:
     """ops/documents.sh lists the scripts of a release."""
     voicectl = (OPS / "voicectl").read_text(encoding="utf-8")

@@ -20,6 +20,14 @@ from appliance.web.limits import (
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
+def test_many_addresses_of_one_ipv6_network_displace_only_each_other() -> None:
+    room: WaitingRoom[int] = WaitingRoom(3)
+    assert room.enter(0, "192.0.2.1") is None
+    assert room.enter(1, "2001:db8::1") is None
+    assert room.enter(2, "2001:db8::2") is None
+    assert [room.enter(number, f"2001:db8::{number}") for number in range(3, 9)] == [*range(1, 7)]
+
+
 @given(st.lists(st.integers(1, 5), max_size=60), st.binary(max_size=20))
 def test_head_is_found_however_it_is_cut(sizes: list[int], rest: bytes) -> None:
     reader, data = HeadReader(), HEAD + rest

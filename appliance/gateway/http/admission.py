@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,10 +25,9 @@ from appliance.errors import (
 )
 from appliance.gateway.rate_limit import TokenBucket
 from appliance.settings import GatewayConfig
+from appliance.web.limits import network_of
 
 MAX_ADDRESSES = 10_000  # rate limits kept in memory; the least recently used is dropped
-IPV6_PREFIX = 64  # bits of the prefix that a network assigns to one customer
-MAX_NAME_CHARS = 64
 MAX_TOKENS = 10_000  # whose rate limits are kept in memory, apart from those of addresses
 TOKEN_ATTEMPTS_RATIO = 10  # attempts of a token from all addresses, as a multiple of one address
 
@@ -174,11 +172,11 @@ class Admission:
         """Count an attempt. Return whether the limits allow it."""
         per_minute = self._config.max_attempts_per_minute
         if caller is None:
-            return self._by_address.take((_network(address), ""), per_minute, now)
+            return self._by_address.take((network_of(address), ""), per_minute, now)
         own = caller.limits.attempts_per_minute
         if own is not None:
             return self._by_token.take((caller.id,), own, now)
-        from_here = self._by_address.take((_network(address), caller.id), per_minute, now)
+        from_here = self._by_address.take((network_of(address), caller.id), per_minute, now)
         return from_here and self._by_token.take(
             (caller.id,), TOKEN_ATTEMPTS_RATIO * per_minute, now
         )
@@ -211,16 +209,3 @@ def _not_open(state: GatewayState, for_acceptance: bool) -> Refused | None:
     if state.closed and not for_acceptance:
         return Closed()
     return NotReady(waiting_for=state.waiting_for) if state.waiting_for else None
-
-
-def _network(address: str) -> str:
-    """Return what attempts from `address` are counted by: an IPv4 address, or an IPv6 network."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:  # a name that a trusted proxy has sent
-        return address[:MAX_NAME_CHARS]
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((parsed.packed, IPV6_PREFIX), strict=False))

@@ -79,15 +79,20 @@ class SharedToken:
 def read_token(path: str) -> FileToken:
     """Return the access token in the file `path`.
 
-    Raises BadSetting if it has no usable token. A weak one is only logged: podman 4 gives
-    the files of a Kubernetes secret no other mode than 0644, in a container with one user.
+    Raises BadSetting if it has no usable token; the error does not quote the path, which may be a
+    token that was pasted there. A weak token is only logged: podman 4 gives the files of a
+    Kubernetes secret no other mode than 0644, in a container with one user.
     """
     exposed = False
     try:
         text = Path(path).read_text(encoding="ascii").strip() if path else ""
         exposed = bool(path) and file.is_exposed(Path(path))
-    except (OSError, UnicodeDecodeError) as problem:
-        raise BadSetting(name="gateway.token_file", why=str(problem)) from problem
+    except OSError as problem:
+        why = f"{problem.strerror}; it must be the path of a file"
+        raise BadSetting(name="gateway.token_file", why=why) from problem
+    except UnicodeDecodeError as problem:
+        why = "the file is not ASCII text"
+        raise BadSetting(name="gateway.token_file", why=why) from problem
     if not MIN_TOKEN_CHARS <= len(text) <= MAX_TEXT_CHARS or not text.isprintable():
         raise BadSetting(
             name="gateway.token_file",

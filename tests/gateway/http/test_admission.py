@@ -14,13 +14,13 @@ from appliance.errors import Refused, WrongTicket
 from appliance.gateway.http import admission as admission_module
 from appliance.gateway.http.admission import (
     MAX_ADDRESSES,
-    MAX_NAME_CHARS,
     TOKEN_ATTEMPTS_RATIO,
     Admission,
     ConnectionAttempt,
     GatewayState,
 )
 from appliance.settings import GatewayConfig
+from appliance.web.limits import MAX_NAME_CHARS
 
 IDLE = GatewayState(sessions=0)
 ADDRESS = "192.0.2.1"

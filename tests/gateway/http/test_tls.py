@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 import json
 import ssl
 import urllib.request
@@ -20,7 +21,7 @@ from appliance.acceptance.context import call_target
 from appliance.errors import BadCertificate, BadSetting, PlainNetwork
 from appliance.settings import GatewayConfig
 from appliance.tls import serving
-from appliance.tls.issue import client_certificate
+from appliance.tls.issue import client_authority, client_certificate
 from appliance.tls.serving import ServerCertificate
 from client.call import connect_once
 from client.config import Config
@@ -151,6 +152,52 @@ async def test_new_certificate_is_used_for_new_calls_while_a_call_goes_on(
         assert served_by(call) != served_by(other)
         assert await answered(call, 2)
         assert gateway.metric("voice_tls_certificate_expiry_timestamp_seconds") != before
+        recorded = [line["certificate_sha256"] for line in _loaded(gateway)]
+        assert recorded == [hashlib.sha256(served_by(each)).hexdigest() for each in (call, other)]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_new_authority_of_the_clients_is_recorded(
+    make_gateway: MakeGateway, site: Site
+) -> None:
+    authority = site.folders.serving / "client-ca.pem"
+    hashes = []
+    site.folders.write_authority("client-ca", client_authority(now()))
+    hashes.append(hashlib.sha256(authority.read_bytes()).hexdigest())
+    async with make_gateway(**files(site, tls_client_ca=str(authority))) as gateway:
+        site.folders.write_authority("client-ca", client_authority(now()))
+        hashes.append(hashlib.sha256(authority.read_bytes()).hexdigest())
+        await gateway.wait_until(lambda: len(_loaded(gateway)) == 2)
+        assert [line["client_ca_sha256"] for line in _loaded(gateway)] == hashes
+
+
+def _loaded(gateway: RunningGateway) -> list[dict[str, Any]]:
+    lines = gateway.log_lines("audit")
+    return [line for line in lines if line["action"] == "certificate_loaded"]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_ca_file_that_is_added_later_is_handed_out(
+    make_gateway: MakeGateway, site: Site
+) -> None:
+    trust, ca = site.trust(), site.ca.read_bytes()
+    site.ca.unlink()
+    async with make_gateway(**files(site)) as gateway:
+        assert (await fetch(gateway, "/ca.pem", trust))[0] == 404
+        site.ca.write_bytes(ca)
+        await gateway.wait_until(lambda: gateway.log_lines("new certificate loaded"))
+        assert await fetch(gateway, "/ca.pem", trust) == (200, ca)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_key_that_becomes_readable_by_others_is_logged(
+    make_gateway: MakeGateway, site: Site
+) -> None:
+    async with make_gateway(**files(site)) as gateway:
+        assert not gateway.log_lines("certificate has a problem")
+        site.key.chmod(0o444)
+        await gateway.wait_until(lambda: gateway.log_lines("certificate has a problem"))
+        assert gateway.log_lines("certificate has a problem")[0]["reason"] == "key_exposed"
 
 
 def served_by(client: Any) -> bytes:
