@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 # Functions that create a task and await it themselves, so that its failure is raised there.
 AWAITED_IN = {
     "appliance/tasks.py": {"spawn"},
-    "appliance/gateway/server.py": {"run"},
+    "appliance/gateway/server.py": {"_serve"},
     "appliance/link/server.py": {"_run_engine", "_start_request"},  # `_run` handles every exception
     "appliance/supervision/exporter.py": {"_serve_metrics"},
     "appliance/web/server.py": {"__init__"},

@@ -2,8 +2,9 @@
 
 Begin with `server` (the process) and `session` (one call).
 
-    server             the process: listen, admit, drain, stop
+    server             the process: listen, watch, drain, stop
     http               what comes before a call: endpoints, login and tickets, admission
+    call_control       admits calls, and runs them
     calls              the open calls, with their tokens
     engine_watch       whether the engines are ready
     audit_log          who called, and what operators did

@@ -42,34 +42,21 @@ class AuditLog:
     def __init__(
         self, settings: Settings, metrics: GatewayMetrics, now: Callable[[], str] = utc_now
     ) -> None:
-        """Open the folder. Raises AuditUnavailable if that fails and `audit.required` is set."""
         self._settings = settings
         self._metrics = metrics
         self._now = now
         self._refusals: Counter[str] = Counter()
         self._expired_uses: Counter[str] = Counter()  # by the token's name
         self._writer: FolderWriter | None = None
-        head = chain.Head()
-        if settings.audit.folder:
-            try:
-                folder = AuditFolder(Path(settings.audit.folder), settings.audit.file_bytes)
-            except AuditUnavailable as problem:
-                if settings.audit.required:
-                    raise
-                log.error("audit folder unusable", exc_info=problem)
-                metrics.audit_failing.set(1)
-            else:
-                head = folder.head
-                self._writer = FolderWriter(
-                    folder, self._folder_changed, metrics.audit_lines_lost.inc
-                )
-        self._chain = chain.Chain(head)
+        self._chain = chain.Chain(chain.Head())
 
-    def started(self) -> None:
-        """Record the start: version, and the hashes of settings and seal.
+    def start(self) -> None:
+        """Open the folder and record the start: version, and the hashes of settings and seal.
 
-        `chain` is "new" if no earlier line was found, otherwise "continued".
+        `chain` is "new" if no earlier line was found, otherwise "continued". Raises
+        AuditUnavailable if the folder cannot be opened and `audit.required` is set.
         """
+        self._open_folder()
         seal = run_folder.read_seal(self._settings.paths.run)
         self._append(
             chain.STARTED,
@@ -163,6 +150,24 @@ class AuditLog:
         self._append(chain.STOPPED)
         if self._writer is not None:
             self._writer.close()
+
+    def _open_folder(self) -> None:
+        """Continue the chain of the folder, if there is one."""
+        audit = self._settings.audit
+        if not audit.folder:
+            return
+        try:
+            folder = AuditFolder(Path(audit.folder), audit.file_bytes)
+        except AuditUnavailable as problem:
+            if audit.required:
+                raise
+            log.error("audit folder unusable", exc_info=problem)
+            self._metrics.audit_failing.set(1)
+            return
+        self._chain = chain.Chain(folder.head)
+        self._writer = FolderWriter(
+            folder, self._folder_changed, self._metrics.audit_lines_lost.inc
+        )
 
     def _append(self, action: str, **fields: chain.Value) -> None:
         line = self._chain.append(self._now(), action, fields)

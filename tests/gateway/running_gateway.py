@@ -117,7 +117,7 @@ class RunningGateway:
         return [f"{line['event']} {line.get('place')} {line.get('trace')}" for line in lines]
 
     def open_sessions(self) -> int:
-        return len(self.server._calls)
+        return len(self.server.control.calls)
 
     def open_engine_sessions(self) -> int:
         return sum(not session.closed for session in self.llm_engine.sessions)

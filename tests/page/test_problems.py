@@ -135,7 +135,7 @@ async def test_restart_of_an_engine_is_waited_for(
 ) -> None:
     async with make_gateway() as gateway, signed_in(browser, gateway, QUICK) as tab:
         await gateway.llm_process.kill()
-        await gateway.wait_until(lambda: not gateway.server.state().ready)
+        await gateway.wait_until(lambda: not gateway.server.control.state().ready)
         await tab.click("#talk")
         await assert_announced(tab, "not_ready")
         refusal = errors.NotReady(waiting_for="llm")

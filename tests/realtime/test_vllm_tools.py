@@ -83,7 +83,7 @@ async def test_function_of_the_client_reaches_the_model_and_its_call_the_client(
         process = EngineProcess(ScriptedVllmEngine(runtime), gateway.run)
         await process.start()
         try:
-            await gateway.wait_until(lambda: gateway.server.state().ready)
+            await gateway.wait_until(lambda: gateway.server.control.state().ready)
             async with call(gateway) as caller:
                 session = {"type": "realtime", "tools": [DOOR], "tool_choice": "auto"}
                 await caller.connection.session.update(session=session)

@@ -77,7 +77,7 @@ async def test_draining_gateway_has_no_room(gateway: RunningGateway) -> None:
 
 async def test_gateway_without_its_engines_has_no_room(make_gateway: MakeGateway) -> None:
     async with make_gateway(engines=("llm",)) as gateway:
-        await gateway.wait_until(lambda: gateway.server.state().waiting_for != "engines")
+        await gateway.wait_until(lambda: gateway.server.control.state().waiting_for != "engines")
         status, body = await room(gateway)
         assert (status, body["reason"]) == (404, "not_ready")
         assert "tts" in body["message"]

@@ -156,7 +156,7 @@ async def unanswered(
         return WrongToken()
 
     async with make_gateway(engines=()) as gateway:
-        monkeypatch.setattr(gateway.server, "login", login)
+        monkeypatch.setattr(gateway.server.control, "login", login)
         try:
             yield gateway
         finally:

@@ -234,7 +234,9 @@ async def test_minutes_of_a_day_end_the_call_that_uses_them_up(
     async with make_gateway(token_store=str(tokens.path)) as gateway:
         client, other = await call(gateway, short), await gateway.connect()
         caller = next(c for c in gateway.gatekeeper._verifier.credentials if c.name == "short")
-        gateway.server._calls._use.add(caller.id, 60.0, time.time())  # instead of a minute's wait
+        gateway.server.control.calls._use.add(
+            caller.id, 60.0, time.time()
+        )  # instead of a minute's wait
         code, reason = await client.wait_closed()
         assert (code, str(reason).split(":")[0]) == (1008, "daily_minutes")
         status, refused, retry_after = await connect_refused(gateway, short)
