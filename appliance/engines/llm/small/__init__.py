@@ -24,7 +24,8 @@ llama                the language model, with a cached prompt per conversation
 llama_library        the C interface of llama.cpp
 sampling             chooses the next token
 pacing               how urgent the next token is
-reply                the text of a streamed reply: speech or a tool call
+reply_draft          the tokens and the text of a reply while it is decoded
+reply                splits the text of a streamed reply: speech or a tool call
 copies               whether a reply copies an earlier answer
 swapped_persons      whether a reply speaks as if it were the caller
 """

@@ -103,16 +103,6 @@ class AsyncLanguageModel:
         """Return the tokens with which calls of the tools begin."""
         return [self.model.tokenize(tool.name)[0] for tool in tools]
 
-    def word_tokens(self, text: str) -> list[int]:
-        """Return the tokens of the words of a text, each as it is at its beginning and within."""
-        model = self.model
-        tokens = {*model.tokenize(text), *model.tokenize(f" {text}")}
-        return [
-            token
-            for token in tokens
-            if any(map(str.isalnum, model.piece(token).decode("utf-8", "ignore")))
-        ]
-
     def supersede(self, owner: Hashable, abort: AbortFlag, tokens: Sequence[int]) -> None:
         """Stop an earlier request of `owner`, because `tokens` will be processed now.
 

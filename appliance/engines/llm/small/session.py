@@ -16,7 +16,6 @@ import numpy as np
 from appliance.engines.llm import NAME
 from appliance.engines.llm.metrics import GenerationTimer, LLMMetrics
 from appliance.engines.llm.small.chat import insert_transcripts, spent_tools
-from appliance.engines.llm.small.copies import CopyGuard
 from appliance.engines.llm.small.llama import AbortFlag
 from appliance.engines.llm.small.llama_thread import AsyncLanguageModel
 from appliance.engines.llm.small.pacing import PaceLimits, ReplyPace
@@ -27,9 +26,8 @@ from appliance.engines.llm.small.recognition import (
     UtteranceTranscript,
     whole_audio,
 )
-from appliance.engines.llm.small.reply import ReplySplitter
+from appliance.engines.llm.small.reply_draft import ReplyDraft
 from appliance.engines.llm.small.sampling import lower_scores, sample_token
-from appliance.engines.llm.small.stated_sums import StatedResults
 from appliance.engines.llm.small.tools import parse_call
 from appliance.errors import BadRequest
 from appliance.link.engine import (
@@ -220,75 +218,45 @@ class SmallSession:
         abort: AbortFlag,
         pace: ReplyPace,
     ) -> AsyncGenerator[Chunk, None]:
-        """Decode the reply to `turns`, whose tokens are `prompt`. Ends early if `abort` is set.
-
-        A reply that copies the prompt is decoded again, once, with a penalty on the copied words.
-        """
+        """Decode the reply to `turns`, whose tokens are `prompt`. Ends early if `abort` is set."""
         llm, stats = self._language_model, timer.stats
-        tokens = list(prompt)
         hint = llm.format.reply_hint(turns, self._tools)
-        guard = CopyGuard((), "") if hint.beginning else CopyGuard.of(turns)
-        parser = ReplySplitter(guard, self._tools)
-        results = StatedResults(hint.note)
-        avoided: Sequence[int] = ()
+        draft = ReplyDraft(
+            llm.model, prompt, turns, hint, self._tools, on_copy=self._metrics.copies.inc
+        )
         forbidden = spent_tools(turns, request.tools) if request.tools else self._tools
         random = np.random.default_rng()
-        reason: FinishReason = "length"
         if hint.beginning:
             timer.mark_first_token()
-            tokens += llm.model.tokenize(hint.beginning)
-            if piece := parser.feed(hint.beginning.encode()):
-                pace.add(piece, time.monotonic())
-                yield piece
-            reason = "stop" if hint.is_whole else reason
-        while not hint.is_whole and stats["decode_tokens"] < request.max_tokens:
+        if piece := draft.begin():
+            pace.add(piece, time.monotonic())
+            yield piece
+        while not draft.is_complete and stats["decode_tokens"] < request.max_tokens:
             if (seconds := pace.wait_seconds(time.monotonic())) > 0:
                 await asyncio.sleep(seconds)
-            is_prompt = len(tokens) == len(prompt)
             logits = await llm.prefill(
-                self, tokens, lambda: pace.priority(time.monotonic()), abort, is_prompt
+                self,
+                draft.tokens,
+                lambda: pace.priority(time.monotonic()),
+                abort,
+                is_prompt=draft.is_empty,
             )
             if logits is None:
                 return  # the session was closed
-            if is_prompt:
+            if draft.is_empty:
                 logits = lower_scores(logits, llm.first_tokens(forbidden), np.inf)
-            token = sample_token(
-                lower_scores(logits, avoided, COPY_PENALTY), request.temperature, random
-            )
+            logits = lower_scores(logits, draft.avoided, COPY_PENALTY)
             if not stats["decode_tokens"] and not hint.beginning:
                 timer.mark_first_token()
             stats["decode_tokens"] += 1
-            is_end = llm.model.is_control(token)
-            if not is_end:
-                tokens.append(token)
-            piece = "" if is_end else parser.feed(llm.model.piece(token))
-            known = results.at_end(parser.text) if is_end else results.after(parser.text)
-            if known:
-                tokens += llm.model.tokenize(known)
-                piece += parser.feed(known.encode())
-            if is_end:
-                piece += parser.finish()
-            if parser.copied:
-                if avoided:
-                    avoided, guard = (), CopyGuard((), "")  # neither is better: the first one
-                else:
-                    avoided, guard = llm.word_tokens(parser.copied), CopyGuard.of(turns)
-                    self._metrics.copies.inc()
-                del tokens[len(prompt) :]
-                parser = ReplySplitter(guard, self._tools)
-                continue
-            if piece:
+            if piece := draft.add(sample_token(logits, request.temperature, random)):
                 pace.add(piece, time.monotonic())
                 yield piece
-            if is_end or parser.is_looping:
-                reason = "stop"
-                break
-            if parser.call is not None and parser.call.is_complete:
-                break
-        if piece := parser.finish(is_cut=True):
+        if piece := draft.finish():
             yield piece
-        if parser.call is not None:
-            yield parse_call(parser.call, request.tools)
+        reason: FinishReason = "stop" if draft.is_complete else "length"
+        if draft.call is not None:
+            yield parse_call(draft.call, request.tools)
             reason = "tool_call"
         yield Result(reason, stats)
 
