@@ -22,6 +22,7 @@ Begin with `server` (the process) and `session` (one call).
     generation         the reply: asks the speech-LLM
     speech             the voice of the bot
     transport          the bot's audio at the pace of playback, and its pauses
+    playback_pacer     when the next chunk of it is due
     playout            what was sent, to go on from after a pause
     reply_observer     what a client's protocol is told of the replies
     turn_record        when each stage of a turn was reached

@@ -61,7 +61,7 @@ from appliance.gateway.speech.heard_processor import HeardProcessor
 from appliance.gateway.speech.phrase_aggregator import PhraseAggregator
 from appliance.gateway.speech.reply_start import ReplyStart
 from appliance.gateway.speech.tts_service import KokoroTTSService, SpeechHooks
-from appliance.gateway.transport import PacedTransport, output_lead_seconds
+from appliance.gateway.transport import OutputOptions, PacedTransport, output_lead_seconds
 from appliance.gateway.turn_report import SessionMonitor
 from appliance.gateway.turns.echo import EchoDetector
 from appliance.gateway.turns.interruption_gate import BotActivity, InterruptionGate, PauseHooks
@@ -205,12 +205,14 @@ class Session:
         return PacedTransport(
             self._socket,
             serializer,
-            output_lead_seconds(settings),
-            on_audio=echo.sent if echo else None,
-            on_phrase=self._observer.phrase,
-            drops_when_paused=not is_realtime,
-            activity_seconds=activity_seconds(settings.gateway.idle_seconds),
-            hold_reply=reply_start.wait,
+            OutputOptions(
+                output_lead_seconds(settings),
+                on_audio=echo.sent if echo else None,
+                on_phrase=self._observer.phrase,
+                hold_reply=reply_start.wait,
+                drops_when_paused=not is_realtime,
+                activity_seconds=activity_seconds(settings.gateway.idle_seconds),
+            ),
         )
 
     def _tell_detector_about_bot(

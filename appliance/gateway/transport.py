@@ -15,7 +15,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from pipecat.frames.frames import (
     AggregatedTextFrame,
@@ -35,6 +34,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.serializers.base_serializer import FrameSerializer
 from pipecat.transports.websocket.fastapi import (
+    FastAPIWebsocketClient,
     FastAPIWebsocketInputTransport,
     FastAPIWebsocketOutputTransport,
     FastAPIWebsocketParams,
@@ -53,6 +53,7 @@ from appliance.gateway.frames import (
     ResumeBotFrame,
     RewindFrame,
 )
+from appliance.gateway.playback_pacer import PlaybackPacer
 from appliance.gateway.playout import PhraseEnd, PhraseStart, Playout
 from appliance.gateway.wire import server_message
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
@@ -79,28 +80,32 @@ class _InterruptedFrame(ControlFrame):
     number: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """How the bot's audio is sent to one client.
+
+    lead_seconds       audio is sent at most this long before its playback
+    on_audio           called with each chunk that was sent, and the time of its playback
+    on_phrase          called with each phrase, before its audio is sent for the first time
+    hold_reply         returns when the first audio of a reply may be sent
+    drops_when_paused  whether the client drops what it has not played when the bot pauses
+    activity_seconds   between two BotSpeakingFrames; see direct_audio.py
+    """
+
+    lead_seconds: float
+    on_audio: Callable[[bytes, float], None] | None = None
+    on_phrase: Callable[[str], None] = lambda _text: None
+    hold_reply: Callable[[], Awaitable[None]] | None = None
+    drops_when_paused: bool = True
+    activity_seconds: float = ACTIVITY_SECONDS
+
+
 class PacedTransport(FastAPIWebsocketTransport):
     """Pipecat's WebSocket transport with its output paced by `PlaybackPacer`."""
 
     def __init__(
-        self,
-        socket: WebSocket,
-        serializer: FrameSerializer,
-        lead_seconds: float,
-        on_audio: Callable[[bytes, float], None] | None = None,
-        on_phrase: Callable[[str], None] = lambda _text: None,
-        drops_when_paused: bool = True,
-        activity_seconds: float = ACTIVITY_SECONDS,
-        hold_reply: Callable[[], Awaitable[None]] | None = None,
+        self, socket: WebSocket, serializer: FrameSerializer, options: OutputOptions
     ) -> None:
-        """Create the transport of one client.
-
-        on_audio           called with each chunk that was sent, and the time of its playback
-        on_phrase          called with each phrase, before its audio is sent for the first time
-        drops_when_paused  whether the client drops what it has not played when the bot pauses
-        activity_seconds   between two BotSpeakingFrames; see direct_audio.py
-        hold_reply         returns when the first audio of a reply may be sent
-        """
         params = FastAPIWebsocketParams(
             audio_in_enabled=True,
             audio_in_sample_rate=INPUT_SAMPLE_RATE,
@@ -116,17 +121,7 @@ class PacedTransport(FastAPIWebsocketTransport):
         params.audio_out_write_timeout_secs = None  # type: ignore[assignment]
         super().__init__(socket, params)
         self._input = _DirectInput(self, self._client, params)
-        self._output = self._paced_output = _PacedOutput(
-            self,
-            self._client,
-            params,
-            lead_seconds=lead_seconds,
-            on_audio=on_audio,
-            on_phrase=on_phrase,
-            drops_when_paused=drops_when_paused,
-            activity_seconds=activity_seconds,
-            hold_reply=hold_reply,
-        )
+        self._output = self._paced_output = _PacedOutput(self, self._client, params, options)
 
     @property
     def playing(self) -> bool:
@@ -166,23 +161,15 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
 
     def __init__(
         self,
-        *args: Any,
-        lead_seconds: float,
-        on_audio: Callable[[bytes, float], None] | None,
-        on_phrase: Callable[[str], None],
-        drops_when_paused: bool,
-        activity_seconds: float,
-        hold_reply: Callable[[], Awaitable[None]] | None,
+        transport: FastAPIWebsocketTransport,
+        client: FastAPIWebsocketClient,
+        params: FastAPIWebsocketParams,
+        options: OutputOptions,
     ) -> None:
-        """`args` are those of Pipecat's class; PacedTransport describes the others."""
-        super().__init__(*args)
-        self.pacer = PlaybackPacer(lead_seconds)
-        self._playout = Playout(lead_seconds, 2 * OUTPUT_SAMPLE_RATE)
-        self._on_audio = on_audio
-        self._on_phrase = on_phrase
-        self._drops_when_paused = drops_when_paused
-        self._activity_seconds = activity_seconds
-        self._hold_reply = hold_reply
+        super().__init__(transport, client, params)
+        self._options = options
+        self.pacer = PlaybackPacer(options.lead_seconds)
+        self._playout = Playout(options.lead_seconds, 2 * OUTPUT_SAMPLE_RATE)
         self._not_paused = asyncio.Event()
         self._not_paused.set()
         # How much of the audio sent was not played at the pause; None once it was sent again.
@@ -201,7 +188,7 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
 
     async def set_transport_ready(self, frame: StartFrame) -> None:
         await super().set_transport_ready(frame)
-        self._media_senders[None]._bot_speaking_frame_period = self._activity_seconds
+        self._media_senders[None]._bot_speaking_frame_period = self._options.activity_seconds
 
     async def stop(self, frame: EndFrame) -> None:
         """Send everything that is queued, even if the output is paused."""
@@ -221,8 +208,10 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
             self._interruptions += 1  # first, so that nothing is sent while it is reported
         elif isinstance(frame, TTSAudioRawFrame) and not self._reply_begun:
             self._reply_begun = True
-            if self._hold_reply is not None:
-                await self._hold_reply()  # all that follows waits behind it, except interruptions
+            if self._options.hold_reply is not None:
+                await (
+                    self._options.hold_reply()
+                )  # all that follows waits behind it, except interruptions
         await super().process_frame(frame, direction)
         match frame:
             case ReplyEndFrame():
@@ -266,7 +255,7 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
         match frame:
             case AggregatedTextFrame() if not isinstance(frame, TTSTextFrame):
                 self._playout.sent(PhraseStart(frame.text.strip()))
-                self._on_phrase(frame.text)
+                self._options.on_phrase(frame.text)
             case TTSStartedFrame() if not frame.append_to_context:
                 self._playout.forget_text()  # the text of a notice comes before this frame
             case PhraseBrokenFrame():
@@ -297,8 +286,8 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
         interruptions = self._interruptions
         if self._is_interrupted(frame):
             return
-        if self._on_audio is not None:
-            self._on_audio(frame.audio, self.pacer.plays_at(time.monotonic()))
+        if self._options.on_audio is not None:
+            self._options.on_audio(frame.audio, self.pacer.plays_at(time.monotonic()))
         if not await self._write_frame(frame) or interruptions != self._interruptions:
             return
         chunk_seconds = len(frame.audio) / 2 / self.sample_rate
@@ -322,7 +311,7 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
         if not self._not_paused.is_set():
             return
         self._not_paused.clear()
-        if not self._drops_when_paused:
+        if not self._options.drops_when_paused:
             self._missed_seconds = 0.0  # it plays everything, and then the phrase again
             return
         self._missed_seconds = self.pacer.unplayed_seconds(time.monotonic())
@@ -334,7 +323,7 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
     async def _resume(self) -> None:
         if self._not_paused.is_set():
             return
-        if self._drops_when_paused:
+        if self._options.drops_when_paused:
             await self.send_message(OutputTransportMessageUrgentFrame(server_message(BOT_RESUMED)))
         self._not_paused.set()
         await self._handle_frame(_RepeatFrame())
@@ -370,31 +359,6 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
                 await self.push_frame(RepeatedPhraseEndFrame())
         if not was_speaking:  # Pipecat has already seen the end of this speech
             await sender._bot_stopped_speaking()
-
-
-class PlaybackPacer:
-    """Computes when the next chunk is due. Pure; times are in seconds of a monotonic clock."""
-
-    def __init__(self, lead_seconds: float) -> None:
-        self._lead_seconds = lead_seconds
-        self._plays_until = 0.0
-
-    def wait_after(self, chunk_seconds: float, now: float) -> float:
-        """Return the seconds to wait before the next chunk, after one was sent at `now`."""
-        self._plays_until = max(self._plays_until, now) + chunk_seconds
-        return max(0.0, self._plays_until - self._lead_seconds - now)
-
-    def unplayed_seconds(self, now: float) -> float:
-        """Return how much of the audio sent the client has not played yet."""
-        return max(0.0, self._plays_until - now)
-
-    def plays_at(self, now: float) -> float:
-        """Return when a chunk that is sent at `now` is played."""
-        return max(self._plays_until, now)
-
-    def flush(self) -> None:
-        """Note that the client has discarded the audio that it had not yet played."""
-        self._plays_until = 0.0
 
 
 def output_lead_seconds(settings: Settings) -> float:
