@@ -71,7 +71,7 @@ CERTIFICATE_ADVICE = {
 def explain_close(closed: ConnectionClosed) -> CallDropped:
     """Return the error for a connection that the server or the network closed.
 
-    The gateway's close reason is `REASON: message`, see appliance/gateway/session_end.py.
+    The gateway's close reason is `REASON: message`, see appliance/gateway/session_socket.py.
     """
     if closed.rcvd is None:
         return CallDropped("the call was dropped: the connection was lost", retryable=True)

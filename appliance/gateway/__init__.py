@@ -8,10 +8,13 @@ Begin with `server` (the process) and `session` (one call).
     calls              the open calls, with their tokens
     engine_watch       whether the engines are ready
     audit_log          who called, and what operators did
-    session            one call: its pipeline, and who is told what
+    session            one call: its pipeline and its course
+    session_events     what happens in it, and who is told
+    session_monitor    measures it
     session_resources  what all sessions share
     session_set        sessions that have something in common, such as a user who waits
-    session_end        the goodbye, and the close of the WebSocket
+    session_socket     its WebSocket, which tells the client why the session ends
+    hang_up            the goodbye, when the bot hangs up
     websocket          limits of a WebSocket, frame by frame
     rate_limit         a token bucket
     wire               the protocol of Pipecat's clients

@@ -32,8 +32,8 @@ from appliance.gateway.http.gatekeeper import Gatekeeper, accepted_subprotocol
 from appliance.gateway.http.refusal_log import RefusalLog
 from appliance.gateway.realtime.serializer import RealtimeRequest
 from appliance.gateway.session import Session
-from appliance.gateway.session_end import SessionSocket
 from appliance.gateway.session_resources import SessionResources
+from appliance.gateway.session_socket import SessionSocket
 from appliance.gateway.websocket import VIOLATION_HOOK
 
 log = journal.get()

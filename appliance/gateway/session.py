@@ -12,8 +12,8 @@ Start reading here. `Session._build_pipeline` connects all parts of the gateway:
                      heard_processor     (Pipecat's context)
 
 The lower line names the module. The services talk to the engine processes `llm` and `tts` through
-`link`. What a processor reports goes to the session, which passes it on: to the metrics and the log
-(turn_report), to the client's protocol (reply_observer), and to other processors.
+`link`. What a processor reports goes to `SessionEvents` (session_events), which passes it on: to
+the metrics and the log (session_monitor), and to the client's protocol (reply_observer).
 """
 
 from __future__ import annotations
@@ -47,24 +47,25 @@ from appliance.gateway.direct_audio import activity_seconds, exclude_audio_from_
 from appliance.gateway.frames import ClientGreetingFrame, ClientToolCallFrame
 from appliance.gateway.generation.llm_service import UltravoxWithContextService
 from appliance.gateway.generation.speculation import Speculator
-from appliance.gateway.generation.turn_callbacks import TurnCallbacks
+from appliance.gateway.hang_up import GracefulHangUp
 from appliance.gateway.realtime.serializer import (
     RealtimeHooks,
     RealtimeRequest,
     RealtimeSerializer,
 )
 from appliance.gateway.reply_observer import ReplyObserver
-from appliance.gateway.session_end import GracefulHangUp, SessionSocket
+from appliance.gateway.session_events import SessionEvents
+from appliance.gateway.session_monitor import SessionMonitor
 from appliance.gateway.session_resources import SessionResources
+from appliance.gateway.session_socket import SessionSocket
 from appliance.gateway.speech.heard import HeardText
 from appliance.gateway.speech.heard_processor import HeardProcessor
 from appliance.gateway.speech.phrase_aggregator import PhraseAggregator
 from appliance.gateway.speech.reply_start import ReplyStart
 from appliance.gateway.speech.tts_service import KokoroTTSService, SpeechHooks
 from appliance.gateway.transport import OutputOptions, PacedTransport, output_lead_seconds
-from appliance.gateway.turn_report import SessionMonitor
 from appliance.gateway.turns.echo import EchoDetector
-from appliance.gateway.turns.interruption_gate import BotActivity, InterruptionGate, PauseHooks
+from appliance.gateway.turns.interruption_gate import InterruptionGate, PauseHooks
 from appliance.gateway.turns.own_words import is_own
 from appliance.gateway.turns.session_vad import SessionVAD
 from appliance.gateway.turns.turn_taking import context_aggregators, user_aggregator_params
@@ -94,23 +95,22 @@ class Session:
         self._settings = resources.settings
         self._metrics = resources.metrics
         self._greets = bool(self._settings.llm.greeting)
-        self._monitor = SessionMonitor(
-            self._metrics, self._settings.journal.transcripts, self._send_message
-        )
         self._hang_up = GracefulHangUp(
             close=self._close_after_playback, cut_off=lambda: self.end(None)
         )
-        self._activity = BotActivity()
+        self._monitor = SessionMonitor(
+            self._metrics, self._settings.journal.transcripts, self._send_message
+        )
+        self._events = SessionEvents(self._monitor, self._hang_up)
         self._run_task: asyncio.Task[object] | None = None
-        self._phrase_skipped = False  # of the reply: its engine was lost
-        self._user_speaking = False
-        self._sound_at = time.monotonic()  # of the bot or the user
-        serializer, self._observer = self._create_serializer(realtime)
-        self._worker = self._build_pipeline(serializer, is_realtime=realtime is not None)
+        serializer, self._events.observer = self._create_serializer(realtime)
+        self._worker, self._llm = self._build_pipeline(serializer, is_realtime=realtime is not None)
 
     # --- The pipeline
 
-    def _build_pipeline(self, serializer: FrameSerializer, is_realtime: bool) -> PipelineWorker:
+    def _build_pipeline(
+        self, serializer: FrameSerializer, is_realtime: bool
+    ) -> tuple[PipelineWorker, UltravoxWithContextService]:
         """Create the processors and connect them, in the order of the module's drawing."""
         settings, resources = self._settings, self._resources
         idle_seconds = settings.gateway.idle_seconds
@@ -120,36 +120,37 @@ class Session:
         reply_start = ReplyStart(settings.tts.start_delay_seconds, resources.busy)
         transport = self._create_transport(serializer, is_realtime, echo, reply_start)
         self._tell_detector_about_bot(vad, echo, transport)
-        self._speculator = Speculator(
+        speculator = Speculator(
             settings.llm.speculation,
             settings.tts,
-            llm_client,
-            tts_client,
-            resources.waiting,
-            self._monitor.speculation_ended,
-            resources.names,
-            reply_start,
+            llm_client=llm_client,
+            tts_client=tts_client,
+            waiting=resources.waiting,
+            on_outcome=self._monitor.speculation_ended,
+            names=resources.names,
+            reply_start=reply_start,
         )
         context = LLMContext(tools=resources.tools)
         user, assistant = context_aggregators(
             context,
             user_aggregator_params(settings.turn, resources.models, self._monitor.turn_ended_by),
         )
-        self._llm = UltravoxWithContextService(
+        llm = UltravoxWithContextService(
             settings.llm,
             llm_client,
-            self._speculator,
-            self._turn_callbacks(),
-            context,
-            settings.journal.transcripts,
+            speculator,
+            callbacks=self._events.turn_callbacks(),
+            context=context,
+            transcripts=settings.journal.transcripts,
         )
+        hooks = self._speech_hooks(llm_client, heard_text, reply_start, speculator)
         tts = KokoroTTSService(
             settings.tts,
             tts_client,
-            self._speculator.speak,
-            self._speech_hooks(llm_client, heard_text, reply_start),
-            resources.hold_message,
-            settings.llm.recover_seconds,
+            speak=speculator.speak,
+            hooks=hooks,
+            hold_message=resources.hold_message,
+            recover_seconds=settings.llm.recover_seconds,
         )
         pipeline = Pipeline(
             [
@@ -157,7 +158,7 @@ class Session:
                 VoiceActivityProcessor(settings.turn, vad, activity_seconds(idle_seconds)),
                 self._create_interruption_gate(transport, heard_text, echo),
                 user,
-                self._llm,
+                llm,
                 LLMTextProcessor(text_aggregator=PhraseAggregator(settings.tts, resources.names)),
                 tts,
                 transport.output(),
@@ -167,7 +168,7 @@ class Session:
         )
         worker = _create_worker(pipeline, idle_seconds)
         self._handle_events(transport, worker)
-        return worker
+        return worker, llm
 
     def _create_serializer(
         self, realtime: RealtimeRequest | None
@@ -178,7 +179,7 @@ class Session:
             guarded = GuardedSerializer(
                 settings.gateway,
                 on_violation=self.end,
-                on_audio=self._count_audio,
+                on_audio=self._events.count_audio,
                 on_answer=self._answer,
                 transcripts=settings.journal.transcripts,
             )
@@ -186,7 +187,7 @@ class Session:
         hooks = RealtimeHooks(
             send=self._socket.send_event,
             on_violation=self.end,
-            on_audio=self._count_audio,
+            on_audio=self._events.count_audio,
             greet=self._greet,
         )
         serializer = RealtimeSerializer(
@@ -208,7 +209,7 @@ class Session:
             OutputOptions(
                 output_lead_seconds(settings),
                 on_audio=echo.sent if echo else None,
-                on_phrase=self._observer.phrase,
+                on_phrase=self._events.observer.phrase,
                 hold_reply=reply_start.wait,
                 drops_when_paused=not is_realtime,
                 activity_seconds=activity_seconds(settings.gateway.idle_seconds),
@@ -221,7 +222,7 @@ class Session:
         """Let the detector of the user's voice know when the bot speaks, and how it sounds."""
         if echo is not None:
             vad.is_echo = lambda window, voice: echo.is_echo(window, vad.arrived_at, voice)
-        vad.is_bot_busy = lambda: self._activity.is_busy(transport.playing)
+        vad.is_bot_busy = lambda: self._events.activity.is_busy(transport.playing)
 
     def _create_interruption_gate(
         self, transport: PacedTransport, heard_text: HeardText, echo: EchoDetector | None
@@ -229,7 +230,7 @@ class Session:
         turn = self._settings.turn
         return InterruptionGate(
             turn.interruption == "voice" or turn.half_duplex,
-            self._activity,
+            self._events.activity,
             PauseHooks(
                 paused=self._monitor.bot_paused,
                 decided=self._monitor.pause_ended,
@@ -249,57 +250,17 @@ class Session:
             unplayed_seconds=lambda: transport.unplayed_seconds,
             on_speaking=self._monitor.mark("sent"),
             on_heard=self._on_heard,
-            on_notice=self._observer.notice_ended,
+            on_notice=self._events.observer.notice_ended,
             on_client_tool=self._on_client_tool,
-            on_client_stop=self._observer.stopped,
-        )
-
-    # --- What the processors report, and who is told
-
-    def _turn_callbacks(self) -> TurnCallbacks:
-        monitor, activity = self._monitor, self._activity
-
-        def speech_started(seconds_ago: float) -> None:
-            self._user_speaking = True
-            monitor.speech_started(seconds_ago)
-
-        def speech_stopped(seconds_ago: float) -> None:
-            self._user_speaking = False
-            self._sound_at = time.monotonic()
-            monitor.speech_stopped(seconds_ago)
-
-        def turn_submitted(kind: str, speech_seconds: float, joined: bool) -> None:
-            activity.replying = True
-            monitor.turn_submitted(kind, speech_seconds, joined)
-            self._observer.reply_started(kind == "spoken")
-
-        def turn_dropped(outcome: str) -> None:
-            activity.replying = False
-            monitor.turn_dropped(outcome)
-            if outcome == "failed":
-                self._observer.reply_failed("engine_failed")
-
-        def transcribed(text: str) -> None:
-            monitor.transcribed(text)
-            self._observer.transcribed(text)
-
-        return TurnCallbacks(
-            on_speech_started=speech_started,
-            on_speech_stopped=speech_stopped,
-            on_turn_submitted=turn_submitted,
-            on_response_begun=self._observer.response_begun,
-            on_first_token=monitor.mark("first_token"),
-            on_tool_call=monitor.tool_called,
-            on_client_tool_timed_out=self._observer.tool_timed_out,
-            on_generated=monitor.generated,
-            on_hang_up=self._hang_up.begin,
-            on_transcript=transcribed,
-            on_engine_failed=monitor.engine_failed("llm"),
-            on_turn_dropped=turn_dropped,
+            on_client_stop=self._events.observer.stopped,
         )
 
     def _speech_hooks(
-        self, llm_client: EngineClient, heard_text: HeardText, reply_start: ReplyStart
+        self,
+        llm_client: EngineClient,
+        heard_text: HeardText,
+        reply_start: ReplyStart,
+        speculator: Speculator,
     ) -> SpeechHooks:
         async def ask(request: Callable[[], Awaitable[None]]) -> None:
             if self._settings.llm.hold_for_first_phrase:
@@ -307,12 +268,8 @@ class Session:
                     await request()
 
         def first_audio() -> None:
-            self._speculator.reply_audible()
+            speculator.reply_audible()
             self._monitor.mark("first_audio")()
-
-        def phrase_skipped() -> None:
-            self._phrase_skipped = True
-            self._monitor.phrase_skipped()
 
         return SpeechHooks(
             first_phrase=self._monitor.mark("first_phrase"),
@@ -320,29 +277,19 @@ class Session:
             spoken=heard_text.measure,
             complete=reply_start.audio_complete,
             failed=self._monitor.engine_failed("tts"),
-            skipped=phrase_skipped,
+            skipped=self._events.phrase_skipped,
             hold=lambda: ask(llm_client.hold),
             resume=lambda: ask(llm_client.resume),
         )
 
     def _on_client_tool(self, call: ClientToolCallFrame) -> None:
-        self._observer.tool_called(call.call_id, call.tool, call.arguments)
+        self._events.observer.tool_called(call.call_id, call.tool, call.arguments)
         self._llm.client_tool_called()
 
     def _on_heard(self, text: str, interrupted: bool, was_speaking: bool) -> None:
-        self._activity.replying = False
+        self._events.activity.replying = False
         self._llm.reply_heard(text)
-        self._monitor.heard(text, interrupted, was_speaking)
-        if self._phrase_skipped and not text and not interrupted:
-            self._observer.reply_failed("engine_failed")
-        self._phrase_skipped = False
-        self._hang_up.heard(interrupted)
-        self._observer.reply_ended(interrupted, text)
-
-    def _count_audio(self, direction: str, size_bytes: int) -> None:
-        if direction == "out":
-            self._sound_at = time.monotonic()
-        self._monitor.count_audio(direction, size_bytes)
+        self._events.heard(text, interrupted, was_speaking)
 
     def _handle_events(self, transport: PacedTransport, worker: PipelineWorker) -> None:
         @transport.event_handler("on_client_disconnected")  # type: ignore[untyped-decorator]
@@ -414,7 +361,7 @@ class Session:
 
     def silent_seconds(self, now: float) -> float:
         """Return how long neither user nor bot have spoken. `now` is in monotonic seconds."""
-        return 0.0 if self._user_speaking else now - self._sound_at
+        return self._events.silent_seconds(now)
 
     async def _close(self) -> None:
         if self._socket.ending is not None:

@@ -15,7 +15,7 @@ from websockets.http11 import Response
 
 from appliance.errors import ApplianceError, Refused, SessionEnded
 from appliance.gateway.http.endpoints import denial
-from appliance.gateway.session_end import MAX_CLOSE_REASON_CHARS
+from appliance.gateway.session_socket import MAX_CLOSE_REASON_CHARS
 from client.errors import BotHungUp, CallDropped, ClientError
 from client.explain import explain_close, explain_status
 

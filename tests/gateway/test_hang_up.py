@@ -6,8 +6,7 @@ import asyncio
 
 import pytest
 
-from appliance.gateway import session_end
-from appliance.gateway.session_end import GracefulHangUp
+from appliance.gateway.hang_up import GracefulHangUp
 
 
 @pytest.fixture
@@ -51,7 +50,7 @@ async def test_interrupted_goodbye_cancels_the_hang_up(
 async def test_goodbye_that_never_ends_is_cut_off(
     hang_up: GracefulHangUp, events: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_end, "GOODBYE_SECONDS", 0.01)
+    monkeypatch.setattr("appliance.gateway.hang_up.GOODBYE_SECONDS", 0.01)
     hang_up.begin(speaking=True)
     async with asyncio.timeout(10):
         while events != ["close", "cut off"]:

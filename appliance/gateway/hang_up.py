@@ -1,39 +1,11 @@
-"""The end of a session: its WebSocket, which tells the client why, and a polite hang-up."""
+"""The bot hangs up, when the model has called `end_call`: after its goodbye."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
-
-from appliance.errors import SessionEnded
-
 GOODBYE_SECONDS = 60.0  # longer than the longest reply takes to play
-MAX_CLOSE_REASON_CHARS = 120  # the WebSocket limit is 123 bytes
-
-
-class SessionSocket(WebSocket):
-    """The client's WebSocket. `close` may be called repeatedly; the first call closes it."""
-
-    ending: SessionEnded | None = None
-
-    async def send_event(self, text: str) -> None:
-        """Send a text message, unless the WebSocket is closed."""
-        if self.application_state == WebSocketState.CONNECTED:
-            with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # the client has closed it
-                await self.send_text(text)
-
-    async def close(self, code: int = 1000, reason: str | None = None) -> None:
-        """Close the WebSocket, with the code and reason of `ending` if it is set."""
-        if self.application_state == WebSocketState.DISCONNECTED:
-            return
-        if self.ending is not None:
-            code = self.ending.close_code
-            reason = f"{self.ending.reason}: {self.ending}"[:MAX_CLOSE_REASON_CHARS]
-        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # the client has closed it
-            await super().close(code, reason)
 
 
 class GracefulHangUp:
