@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, numpy_helper
 
 from appliance.engines.tts.onnx_graph import scaled_output
-from appliance.engines.tts.synthesizer import FOLDER, ONNX_MODEL, TORCH_MODEL, empty_torch_model
+from appliance.engines.tts.synthesizer import FOLDER, ONNX_MODEL, TORCH_MODEL
+from appliance.engines.tts.torch_synthesizer import empty_torch_model
 
 Array = NDArray[np.float32]
 

@@ -27,9 +27,8 @@ from appliance.engines.tts.synthesizer import (
     TORCH_MODEL,
     OnnxSynthesizer,
     Synthesizer,
-    TorchSynthesizer,
-    empty_torch_model,
 )
+from appliance.engines.tts.torch_synthesizer import TorchSynthesizer, empty_torch_model
 from appliance.engines.tts.voices import Voices, VoiceStyle
 from appliance.gpu_proof.phrases import PHRASES, ProofPhrase
 from appliance.gpu_proof.results import Results, StepOptions, parse

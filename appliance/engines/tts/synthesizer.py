@@ -1,18 +1,13 @@
-"""Kokoro-82M: phonemes and a style in, 24 kHz speech out. No other module loads the model.
+"""Kokoro-82M: phonemes and a style in, 24 kHz speech out.
 
-Three back ends share one interface: the int8 model under onnxruntime in two parts, which streams
-(profile cpu), the same in one part, and the PyTorch model of the package `kokoro` with safetensors
-weights (profile gpu).
+Three back ends share one interface, `Synthesizer`. The int8 model under onnxruntime is here: in two
+parts, which streams (profile cpu), or in one part. torch_synthesizer.py has the model in PyTorch
+(profile gpu).
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import io
 import json
-import sys
-import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,7 +27,7 @@ from appliance.engines.tts.pieces import (
 )
 from appliance.engines.tts.statistics import is_predictable, predict
 from appliance.engines.tts.voices import Style, VoiceStyle
-from appliance.errors import BadSetting, MissingWeights
+from appliance.errors import MissingWeights
 from appliance.memory import return_freed_memory
 
 FOLDER = "kokoro-82m"
@@ -71,6 +66,9 @@ def load(config: settings.TTSConfig, weights: Path) -> Synthesizer:
     Raises MissingWeights and BadSetting.
     """
     if config.backend == "torch":
+        # Imported only here, because it needs PyTorch, which the profile cpu does not have.
+        from appliance.engines.tts.torch_synthesizer import TorchSynthesizer
+
         return TorchSynthesizer(weights / FOLDER, config.device, config.threads)
     onnx_class = StreamingOnnxSynthesizer if config.streaming else OnnxSynthesizer
     synthesizer = onnx_class(weights / FOLDER, config.threads)
@@ -87,7 +85,7 @@ class OnnxSynthesizer:
     def __init__(self, folder: Path, threads: int) -> None:
         from appliance.engines.tts.onnx_graph import fast_graph
 
-        path = _require(folder / ONNX_MODEL)
+        path = require_file(folder / ONNX_MODEL)
         self._ids = load_vocabulary(folder)
         self._runtime = OnnxRuntime(threads)
         self._model = self._runtime.load(fast_graph(path, has_exact_byte_products()))
@@ -111,7 +109,7 @@ class StreamingOnnxSynthesizer:
     def __init__(self, folder: Path, threads: int) -> None:
         from appliance.engines.tts import onnx_split
 
-        path = _require(folder / ONNX_MODEL)
+        path = require_file(folder / ONNX_MODEL)
         self._ids = load_vocabulary(folder)
         self._runtime = OnnxRuntime(threads)
         acoustic_model, vocoder = onnx_split.split_model(path, has_exact_byte_products())
@@ -192,7 +190,7 @@ def onnx_inputs(
     phonemes: str, ids: Mapping[str, int], style: Style, speed: float
 ) -> dict[str, NDArray[Any]]:
     """Return the inputs of the model; empty if no phoneme is known."""
-    tokens = _token_ids(phonemes, ids)
+    tokens = token_ids(phonemes, ids)
     if not tokens:
         return {}
     return {
@@ -202,70 +200,8 @@ def onnx_inputs(
     }
 
 
-class TorchSynthesizer:
-    """The full model in PyTorch, on a GPU or (in tests) on the CPU."""
-
-    streams = False
-
-    def __init__(self, folder: Path, device: str, threads: int) -> None:
-        weights = _require(folder / TORCH_MODEL)
-        config = json.loads(_require(folder / "config.json").read_text(encoding="utf-8"))
-        self._ids: Mapping[str, int] = config["vocab"]
-
-        # Imported by name, so that mypy's result does not depend on these packages.
-        torch = importlib.import_module("torch")
-        load_file = importlib.import_module("safetensors.torch").load_file
-        if device == "cpu":
-            torch.set_num_threads(threads)
-        elif not torch.cuda.is_available():
-            raise BadSetting(name="tts.device", why=f"{device!r} is not available to PyTorch")
-        self._torch = torch
-        self._device = device
-        self._model = empty_torch_model(config)
-        self._model.load_state_dict(load_file(weights))
-        self._model.to(device).eval()
-
-    def stream(self, phonemes: str, style: VoiceStyle, speed: float) -> Iterator[Samples]:
-        """See Synthesizer. Yields the phrase as a whole."""
-        ids = _token_ids(phonemes, self._ids)
-        if not ids:
-            return
-        torch = self._torch
-        tokens = torch.tensor([[0, *ids, 0]], dtype=torch.long, device=self._device)
-        reference = torch.from_numpy(np.array(style.vector, dtype=np.float32)).to(self._device)
-        with torch.inference_mode():
-            samples, _ = self._model.forward_with_tokens(tokens, reference, speed)
-        yield np.asarray(samples.float().cpu().numpy(), dtype=np.float32)
-
-    def cancel(self) -> None:
-        """Do nothing. A GPU finishes a chunk sooner than it could be stopped."""
-
-
-def empty_torch_model(config: Mapping[str, Any]) -> Any:
-    """Return a KModel without weights. Raises BadSetting if `kokoro` is not installed.
-
-    Works around two properties of the package. First, its `__init__` imports the whole pipeline,
-    including misaki.espeak, which loads phonemizer and espeakng_loader (GPL-3). `kokoro.model` is
-    therefore imported without running `__init__`. Second, KModel's constructor loads weights with
-    torch.load from a pickle or from the model hub. It is therefore called with an empty file in
-    memory.
-    """
-    torch = importlib.import_module("torch")
-    if "kokoro" not in sys.modules:
-        spec = importlib.util.find_spec("kokoro")
-        if spec is None or spec.submodule_search_locations is None:
-            raise BadSetting(name="tts.backend", why="the package 'kokoro' is not installed")
-        package = types.ModuleType("kokoro")
-        package.__path__ = list(spec.submodule_search_locations)
-        sys.modules["kokoro"] = package
-    no_weights = io.BytesIO()
-    torch.save({}, no_weights)
-    no_weights.seek(0)
-    model_class = importlib.import_module("kokoro.model").KModel
-    return model_class(repo_id="local", config=dict(config), model=no_weights)
-
-
-def _token_ids(phonemes: str, ids: Mapping[str, int]) -> list[int]:
+def token_ids(phonemes: str, ids: Mapping[str, int]) -> list[int]:
+    """Return the tokens of the known phonemes. Raises ValueError for more than MAX_PHONEMES."""
     tokens = [ids[char] for char in phonemes if char in ids]
     if len(tokens) > MAX_PHONEMES:
         raise ValueError(f"{len(tokens)} phonemes; the model takes at most {MAX_PHONEMES}")
@@ -273,12 +209,14 @@ def _token_ids(phonemes: str, ids: Mapping[str, int]) -> list[int]:
 
 
 def load_vocabulary(folder: Path) -> Mapping[str, int]:
-    path = _require(folder / "vocab.json")
+    """Return the token of each phoneme. Raises MissingWeights."""
+    path = require_file(folder / "vocab.json")
     vocabulary: Mapping[str, int] = json.loads(path.read_text(encoding="utf-8"))["vocab"]
     return vocabulary
 
 
-def _require(path: Path) -> Path:
+def require_file(path: Path) -> Path:
+    """Return the path. Raises MissingWeights if there is no file."""
     if not path.is_file():
         raise MissingWeights(path=str(path))
     return path

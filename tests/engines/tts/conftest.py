@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from appliance.engines.tts import g2p as g2p_module
 from appliance.engines.tts.engine import KokoroEngine
 from appliance.engines.tts.g2p import G2P
 from appliance.engines.tts.voices import Voices
@@ -20,7 +19,7 @@ WEIGHTS = Path(__file__).parents[3] / "weights"
 @pytest.fixture(autouse=True)
 def patient_espeak(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of espeak-ng may take longer than the product's limit on a machine that runs tests."""
-    monkeypatch.setattr(g2p_module, "ESPEAK_TIMEOUT_SECONDS", 60.0)
+    monkeypatch.setattr("appliance.engines.tts.espeak.ESPEAK_TIMEOUT_SECONDS", 60.0)
 
 
 @pytest.fixture(scope="session")

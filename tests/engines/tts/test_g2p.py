@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.engines.tts import g2p as g2p_module
-from appliance.engines.tts.g2p import G2P, Espeak, ipa_to_phonemes
+from appliance.engines.tts.espeak import Espeak, ipa_to_phonemes
+from appliance.engines.tts.g2p import G2P
 from appliance.engines.tts.text.normalize import normalize
 from appliance.errors import MissingWeights
 
@@ -77,8 +77,8 @@ for heavy in ("torch", "transformers"):
 from pathlib import Path
 import spacy
 from appliance.engines.tts.engine import KokoroEngine
-from appliance.engines.tts import g2p as g2p_module
-from appliance.engines.tts.g2p import G2P, Espeak, ipa_to_phonemes
+from appliance.engines.tts.espeak import Espeak, ipa_to_phonemes
+from appliance.engines.tts.g2p import G2P
 G2P(Path({str(weights)!r})).phonemes("Pipecat runs.")
 print([name for name in ("phonemizer", "espeakng_loader") if name in sys.modules])
 try:
@@ -132,7 +132,7 @@ def script(folder: Path, body: str) -> str:
 def test_failing_or_hanging_espeak_costs_only_the_pronunciation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
 ) -> None:
-    monkeypatch.setattr(g2p_module, "ESPEAK_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("appliance.engines.tts.espeak.ESPEAK_TIMEOUT_SECONDS", 0.3)
     assert Espeak(False, script(tmp_path, body)).phonemes("Pipecat") is None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from appliance.engines.tts.engine import Phrase, PhraseQueue
+from appliance.engines.tts.phrase_queue import Phrase, PhraseQueue
 
 
 @pytest.fixture(scope="module")
