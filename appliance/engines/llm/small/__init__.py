@@ -4,7 +4,8 @@ engine               the engine behind the link
 session              one connection: its utterances, and the replies to them
 worker               a thread that runs jobs by priority
 priority             what a job is for, by urgency
-recognition          speech recognition while the user still speaks
+recognition          the transcript of an utterance while the user still speaks
+transcriber          runs the recognizer on it, in a thread
 moonshine            the recognizer
 whisper              the second recognizer, for letters and single words
 whisper_features     its input: mel bands

@@ -22,9 +22,10 @@ from appliance.engines.llm.small.llama_thread import AsyncLanguageModel
 from appliance.engines.llm.small.moonshine import Moonshine
 from appliance.engines.llm.small.pacing import PaceLimits
 from appliance.engines.llm.small.priority import JobPriority
-from appliance.engines.llm.small.recognition import Recognize, Transcriber, filter_words
+from appliance.engines.llm.small.recognition import filter_words
 from appliance.engines.llm.small.session import SmallSession
 from appliance.engines.llm.small.short_words import VotingRecognizer
+from appliance.engines.llm.small.transcriber import Recognize, Transcriber
 from appliance.engines.llm.small.worker import WorkerThread
 from appliance.errors import BadSetting, MissingWeights
 from appliance.link.engine import INPUT_SAMPLE_RATE, ChatMessage, Tool

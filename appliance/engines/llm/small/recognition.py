@@ -1,23 +1,20 @@
-"""Incremental speech recognition, which starts while the user is still speaking.
+"""The transcript of an utterance, which grows while the user is still speaking.
 
-`UtteranceTranscript` holds the transcript so far and selects the next segment to recognize. It uses
-neither a model nor a clock. `Transcriber` runs the recognizer on these segments in a thread.
+`UtteranceTranscript` selects the next segment to recognize and holds the words so far. It uses
+neither a model nor a clock; transcriber.py runs the recognizer.
 """
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import math
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from appliance.engines.llm import NAME
 from appliance.engines.llm.loudness import (
     HARD_CUT_SECONDS,
     SILENT_RATIO,
@@ -29,9 +26,6 @@ from appliance.engines.llm.loudness import (
     scale_speech,
 )
 from appliance.engines.llm.small.moonshine import Recognition
-from appliance.engines.llm.small.priority import JobPriority
-from appliance.engines.llm.small.worker import WorkerThread
-from appliance.errors import EngineFailed
 from appliance.link.engine import INPUT_SAMPLE_RATE
 
 # Text with a lower mean log-probability is discarded as a guess. Speech has values down to -0.97
@@ -60,7 +54,6 @@ CUT_FRAMES: Final = 3
 UNSURE_CONFIDENCE: Final = -0.15
 PART_SILENCE: Final = bytes(2 * INPUT_SAMPLE_RATE // 4)  # 0.25 s between the parts
 
-# Words that have no capital letter within a sentence. All others may be names.
 # Not words of the speaker: what Moonshine marks as music, with the lyrics in between, and sounds.
 _ANNOTATION = re.compile(r"[♪♫][^♪♫]*(?:[♪♫]|$)|[♪♫�]+|\[[^\]]*\]|\([^)]*\)|\*[^*]*\*")
 # English has no letters beyond Latin Extended-A. Text in another script is a guess.
@@ -236,71 +229,3 @@ def whole_audio(parts: Sequence[UtteranceTranscript]) -> bytes | None:
     audio = [part.pcm for part in parts] if unsure else [None]
     complete = [pcm for pcm in audio if pcm is not None]
     return PART_SILENCE.join(complete) if len(complete) == len(parts) else None
-
-
-Recognize = Callable[[Samples, Callable[[], bool]], Recognition]
-_NO_SPEECH: Final = Recognition("", -math.inf)
-
-
-class Transcriber:
-    """Recognizes utterances in a worker thread, prioritizing those that a user is waiting for.
-
-    `recognize` takes samples, and a function that it calls before each token: if the function
-    returns True, the recognition stops and its result is not used.
-    """
-
-    def __init__(self, worker: WorkerThread, recognize: Recognize) -> None:
-        self._worker = worker
-        self._recognize = recognize
-        self._segmenting: dict[UtteranceTranscript, asyncio.Future[None]] = {}
-
-    def schedule_segments(self, transcript: UtteranceTranscript) -> None:
-        """Recognize the available segments in the background. Call after adding audio."""
-        if transcript in self._segmenting or transcript.next_segment() is None:
-            return
-        job = self._worker.run(JobPriority.SEGMENT, lambda: self._run_segments(transcript))
-        self._segmenting[transcript] = job
-        job.add_done_callback(lambda _: self._segmenting.pop(transcript, None))
-
-    async def complete(self, transcript: UtteranceTranscript, priority: JobPriority) -> str:
-        """Recognize all audio so far and return the text. Raises EngineFailed.
-
-        With the priority BACKGROUND, the recognition stops if a more urgent one is requested.
-        """
-        if transcript.next_remainder() is not None:
-            try:
-                job = functools.partial(self._run_rest, transcript, priority)
-                await self._worker.run(priority, job, transcript)
-            except Exception as problem:
-                raise EngineFailed(engine=NAME) from problem
-        return transcript.text
-
-    def raise_priority(self, transcript: UtteranceTranscript, priority: JobPriority) -> None:
-        """Give the queued recognition of `transcript` at least this priority."""
-        self._worker.raise_priority(transcript, priority)
-
-    def _run_segments(self, transcript: UtteranceTranscript) -> None:
-        while (segment := transcript.next_segment()) is not None:
-            transcript.put(segment, self._run(transcript, segment, lambda: False))
-
-    def _run_rest(self, transcript: UtteranceTranscript, priority: JobPriority) -> None:
-        stopped = False
-
-        def should_stop() -> bool:
-            nonlocal stopped
-            stopped = priority is JobPriority.BACKGROUND and self._worker.has_urgent(priority)
-            return stopped
-
-        while (segment := transcript.next_remainder()) is not None:
-            recognition = self._run(transcript, segment, should_stop)
-            if stopped:
-                return
-            transcript.put(segment, recognition)
-            if not segment.final:
-                return  # the next request recognizes audio that has arrived in the meantime
-
-    def _run(
-        self, transcript: UtteranceTranscript, segment: Segment, should_stop: Callable[[], bool]
-    ) -> Recognition:
-        samples = transcript.trim(segment)
-        return _NO_SPEECH if samples is None else self._recognize(samples, should_stop)

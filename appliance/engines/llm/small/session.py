@@ -22,13 +22,13 @@ from appliance.engines.llm.small.pacing import PaceLimits, ReplyPace
 from appliance.engines.llm.small.parts import join_parts, spoken_parts
 from appliance.engines.llm.small.priority import JobPriority
 from appliance.engines.llm.small.recognition import (
-    Transcriber,
     UtteranceTranscript,
     whole_audio,
 )
 from appliance.engines.llm.small.reply_draft import ReplyDraft
 from appliance.engines.llm.small.sampling import lower_scores, sample_token
 from appliance.engines.llm.small.tools import parse_call
+from appliance.engines.llm.small.transcriber import Transcriber
 from appliance.errors import BadRequest
 from appliance.link.engine import (
     ChatMessage,

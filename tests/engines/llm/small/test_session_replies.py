@@ -15,9 +15,9 @@ from appliance.engines.llm.small.llama import AbortFlag, AdvanceResult, RunningS
 from appliance.engines.llm.small.llama_thread import AsyncLanguageModel
 from appliance.engines.llm.small.moonshine import Recognition
 from appliance.engines.llm.small.pacing import PaceLimits
-from appliance.engines.llm.small.recognition import Transcriber
 from appliance.engines.llm.small.sampling import Logits
 from appliance.engines.llm.small.session import SmallSession
+from appliance.engines.llm.small.transcriber import Transcriber
 from appliance.engines.llm.small.worker import WorkerThread
 from appliance.link.engine import (
     ChatMessage,

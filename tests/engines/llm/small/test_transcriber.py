@@ -13,7 +13,8 @@ import pytest
 from appliance.engines.llm.loudness import Samples
 from appliance.engines.llm.small.moonshine import Moonshine, Recognition
 from appliance.engines.llm.small.priority import JobPriority
-from appliance.engines.llm.small.recognition import Transcriber, UtteranceTranscript
+from appliance.engines.llm.small.recognition import UtteranceTranscript
+from appliance.engines.llm.small.transcriber import Transcriber
 from appliance.engines.llm.small.worker import WorkerThread
 from appliance.errors import EngineFailed
 from appliance.link.engine import INPUT_SAMPLE_RATE
