@@ -17,7 +17,7 @@ import string
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,20 +37,17 @@ DOWN = {
     "advice": "Wait until a host is up. The statistics of the pool show the state of each.",
 }
 DOWN_RETRY_SECONDS = 3
-# A host that does not answer: connection attempts to it are given up, and made elsewhere.
-CONNECT_MILLISECONDS = 1000
-# After a failed check the next one comes so soon.
-FAST_MILLISECONDS = 100
+CONNECT_MILLISECONDS = 1000  # a host that has not accepted a connection by then is passed over
+FAST_MILLISECONDS = 100  # from a failed check to the next one
 LEAST_FAILED_CHECKS = 2
-# So much later than the checks TCP itself ends calls to a host that is gone. A caller who is cut
-# off before the checks have failed could be sent there again, and be cut off once more then.
+# If a host is gone, TCP itself ends the calls to it, this long after the checks have found it lost.
+# If TCP were first, a caller could be sent to the same host again, and be cut off a second time.
 TCP_LATER_MILLISECONDS = 500
-# Connections of a pool without calls: pages, probes, callers who wait.
-SPARE_CONNECTIONS = 1000
+SPARE_CONNECTIONS = 1000  # beside those of calls: pages, probes, callers who wait
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
-# The last label is no number: resolvers read 10.1 and 0x7f.0x1 as addresses.
+# The last label must not be a number: resolvers read 10.1 and 0x7f.0x1 as addresses.
 HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z)({_LABEL}\.)*(?!([0-9]+|0[xX][0-9A-Fa-f]*)\Z){_LABEL}")
 PATH = re.compile(r"/[A-Za-z0-9_./-]+")
 
@@ -63,24 +60,26 @@ class WrongFile(Exception):
         self.problems = problems
 
 
-def meaning(words: str, default: Any = ...) -> Any:
-    """A field that `_check` checks by the kind of value that `words` names."""
-    metadata = {"kind": words}
-    return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
+# --- The tables of hosts.toml
+
+
+def entry(kind: str, default: Any = MISSING) -> Any:
+    """Declare an entry of a table. `kind` is the kind of value that `_wrong` allows."""
+    return field(default=default, metadata={"kind": kind})
 
 
 @dataclass(frozen=True, slots=True)
 class PoolTable:
     """The table [pool]."""
 
-    listen: str = meaning("address:port")
-    certificate: str = meaning("path", "")
-    ca: str = meaning("path", "")
-    public_ca: str = meaning("path", "")
-    statistics: str = meaning("private address:port", "127.0.0.1:8405")
-    socket: str = meaning("path", "/run/haproxy/admin.sock")
-    plain_callers: bool = meaning("true or false", False)
-    plain_hosts: bool = meaning("true or false", False)
+    listen: str = entry("address:port")
+    certificate: str = entry("path", "")
+    ca: str = entry("path", "")
+    public_ca: str = entry("path", "")
+    statistics: str = entry("private address:port", "127.0.0.1:8405")
+    socket: str = entry("path", "/run/haproxy/admin.sock")
+    plain_callers: bool = entry("true or false", False)
+    plain_hosts: bool = entry("true or false", False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +93,10 @@ class TimeoutsTable:
         "call_seconds": (60, 86_400),
     }
 
-    queue_seconds: int = meaning("number", 8)
-    check_milliseconds: int = meaning("number", 1000)
-    lost_seconds: int = meaning("number", 3)
-    call_seconds: int = meaning("number", 3600)
+    queue_seconds: int = entry("number", 8)
+    check_milliseconds: int = entry("number", 1000)
+    lost_seconds: int = entry("number", 3)
+    call_seconds: int = entry("number", 3600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +105,12 @@ class HostTable:
 
     BOUNDS: ClassVar[Mapping[str, tuple[int, int]]] = {"port": (1, 65_535), "places": (1, 1000)}
 
-    name: str = meaning("name")
-    address: str = meaning("address or host name")
-    places: int = meaning("number")
-    port: int = meaning("number", 8765)
-    tls_name: str = meaning("host name", "")
-    drained: bool = meaning("true or false", False)
+    name: str = entry("name")
+    address: str = entry("address or host name")
+    places: int = entry("number")
+    port: int = entry("number", 8765)
+    tls_name: str = entry("host name", "")
+    drained: bool = entry("true or false", False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +120,9 @@ class Pool:
     pool: PoolTable
     timeouts: TimeoutsTable
     hosts: tuple[HostTable, ...]
+
+
+# --- Reading and checking it
 
 
 def read(text: str) -> Pool:
@@ -202,14 +204,9 @@ def _table(
             wrong = _wrong(value, known[key].metadata["kind"], bounds)
         if wrong:
             problems.append(f"{lines.of(name, key, number)}: {name}.{key}: {wrong}")
-    missing = [
-        key for key, each in known.items() if key not in table and each.default is _NO_DEFAULT
-    ]
+    missing = [key for key, each in known.items() if key not in table and each.default is MISSING]
     problems += [f"{lines.of(name, number=number)}: {name}.{key} is missing" for key in missing]
     return kind(**table) if len(problems) == before else None
-
-
-_NO_DEFAULT = fields(HostTable)[0].default  # dataclasses.MISSING
 
 
 def _wrong(value: Any, kind: str, bounds: tuple[int, int] | None) -> str:
@@ -252,7 +249,7 @@ def _matches(value: str, kind: str) -> bool:
 
 
 def _address(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Parse an address. None: it is none, or has a scope, which HAProxy cannot resolve."""
+    """Parse an address. None: it is not one, or it has a scope, which HAProxy cannot resolve."""
     try:
         address = ipaddress.ip_address(value)
     except ValueError:
@@ -278,7 +275,7 @@ def _split(value: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address | 
 
 
 def _contradictions(checked: Pool, lines: Lines) -> Iterable[str]:
-    """Yield what is wrong although each entry is right."""
+    """Yield errors of entries that are valid alone, but not together."""
     pool = checked.pool
     if not pool.certificate and not pool.plain_callers:
         yield f"{lines.of('pool')}: pool.certificate is missing (or plain_callers = true)"
@@ -321,8 +318,11 @@ def _shared_socket(pool: PoolTable, lines: Lines) -> Iterable[str]:
         )
 
 
+# --- The configuration of HAProxy
+
+
 def check_limit_milliseconds(timeouts: TimeoutsTable) -> int:
-    """How long a host may take for the TLS handshake of a check, and then for its answer.
+    """Return how long a host may take for the TLS handshake of a check, and then for its answer.
 
     HAProxy ends a handshake after the interval between two checks, whatever `timeout check` says
     (findings/haproxy-timeout-check-does-not-cover-the-tls-handshake.sh).
@@ -331,11 +331,11 @@ def check_limit_milliseconds(timeouts: TimeoutsTable) -> int:
 
 
 def failed_checks(timeouts: TimeoutsTable) -> int:
-    """After how many failed checks in a row a host is lost.
+    """Return after how many failed checks in a row a host counts as lost.
 
-    The most for which a host that hangs is lost within `lost_seconds`: a host that only starves
-    for a moment keeps its calls, and callers who were cut off do not come to the hanging host
-    again. At least LEAST_FAILED_CHECKS.
+    It is the largest number with which a hanging host is found within `lost_seconds`, and at least
+    LEAST_FAILED_CHECKS. With a smaller number, a host that is slow for a moment would lose its
+    calls. With a larger one, callers who were cut off could be sent to the hanging host again.
     """
     limit = check_limit_milliseconds(timeouts)
     # The host may begin to hang just after a check. Then: limit, pause, limit, pause, ... limit.
@@ -390,8 +390,8 @@ def _servers(checked: Pool, *, calls: bool) -> str:
         address = f"[{host.address}]" if ":" in host.address else host.address
         words = ["   ", "server", host.name, f"{address}:{host.port}", "check"]
         if calls:
-            # On a default-server line HAProxy 2.6 ignores tcp-ut (measured). It closes the calls of
-            # a host that is gone and that a worker from before a reload, which checks nothing, has.
+            # tcp-ut also closes calls that a worker from before a reload still has: it runs no
+            # checks. On a default-server line, HAProxy 2.6 ignores tcp-ut (measured).
             unanswered = checked.timeouts.lost_seconds * 1000 + TCP_LATER_MILLISECONDS
             words += [f"maxconn {host.places}", f"tcp-ut {unanswered}ms"]
             if host.drained:
