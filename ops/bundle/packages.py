@@ -169,7 +169,8 @@ class DownloadProgress:
     def __init__(self, missing: list[Package], incoming: Path, cache: Path) -> None:
         noun = "package" if len(missing) == 1 else "packages"
         self._total_bytes = sum(package.size_bytes for package in missing)
-        self._progress = Progress(f"downloading {len(missing)} {noun}", self._total_bytes)
+        text = f"downloading model files, {len(missing)} {noun}"
+        self._progress = Progress(text, self._total_bytes)
         self._finished = [cache / package.file for package in missing]
         self._incoming = incoming
         self._stop = threading.Event()

@@ -109,7 +109,7 @@ def test_failed_packages_of_the_tests_fail_the_setup_with_the_reason(copy: Path)
     assert failed.returncode == 1
     assert "ran: -m ops.bundle fetch" in failed.stdout
     assert "no route to the registry" in failed.stdout
-    assert "Ready after" not in failed.stdout
+    assert "Set up in" not in failed.stdout
     assert list((copy / ".venv").glob(".installed-*")) == [copy / ".venv/.installed-run"]
 
 
@@ -136,7 +136,7 @@ def test_missing_system_library_is_reported_with_its_command_and_setup_continues
     done = run(copy / "ops/setup", PYTHON=str(python), PATH=path)
     assert done.returncode == 0
     assert "apt-get install espeak-ng" in done.stderr
-    assert "Ready after" in done.stdout
+    assert "Set up in" in done.stdout
 
 
 def _without_apt(copy: Path) -> str:
