@@ -15,7 +15,8 @@ import soxr
 from appliance import run_folder
 from appliance.acceptance.metrics import Activity
 from appliance.link.client import EngineClient
-from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE, Utterance
+from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
+from appliance.link.utterance import Utterance
 from appliance.processes import GATEWAY, LLM, socket_path
 from appliance.settings import Settings
 from client.call import Arrival, ClientCall, connect

@@ -33,8 +33,8 @@ from appliance.link.engine import (
     GenerateRequest,
     LLMEngine,
     Result,
-    Utterance,
 )
+from appliance.link.utterance import Utterance
 from client.wav import read_wav
 
 ROOT = Path(__file__).parents[2]

@@ -10,24 +10,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from websockets.asyncio.client import ClientConnection, unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from appliance.errors import ApplianceError, EngineFailed, EngineGone, catalogue
 from appliance.link import protocol
-from appliance.link.engine import ChatMessage, Chunk, GenerateRequest, Tool, Utterance
+from appliance.link.engine import ChatMessage, Chunk, GenerateRequest, Tool
 from appliance.link.health import URI
+from appliance.link.utterance import Utterance
 from appliance.tasks import spawn
 
 OPEN_SECONDS = 5.0  # both ends are on one machine; a process that takes longer has hung
-RECONNECT_SECONDS = 0.5
 _AUDIO_PART_BYTES = 1 << 15
-_Item = TypeVar("_Item")
 _Answer = (
     protocol.TokenMessage
     | protocol.ToolCallMessage
@@ -296,43 +294,6 @@ class EngineClient:
     def _deliver(self, id: int, reply: _Reply) -> None:
         if queue := self._replies.get(id):
             queue.put_nowait(reply)
-
-
-@dataclass(frozen=True, slots=True)
-class EngineLost:
-    """The engine was lost. The request will be repeated from its start if there is time left.
-
-    play_hold_message  true at the first of several losses, if the request will be repeated
-    """
-
-    problem: EngineGone
-    play_hold_message: bool
-
-
-async def retry_until_back(
-    request: Callable[[], AsyncGenerator[_Item, None]], seconds: float
-) -> AsyncGenerator[_Item | EngineLost, None]:
-    """Yield the items of `request()`, which is repeated after each loss of the engine.
-
-    At each loss, yields an EngineLost. Raises EngineGone if the engine has not come back after
-    `seconds`, and any other error of `request()`.
-    """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    first = True
-    while True:
-        try:
-            async with contextlib.aclosing(request()) as items:
-                async for item in items:
-                    yield item
-            return
-        except EngineGone as problem:
-            gives_up = loop.time() > deadline
-            yield EngineLost(problem, play_hold_message=first and not gives_up)
-            if gives_up:
-                raise
-            first = False
-        await asyncio.sleep(RECONNECT_SECONDS)
 
 
 def _utterances(conversation: tuple[ChatMessage, ...]) -> list[int]:

@@ -251,23 +251,3 @@ class TTSSession(Protocol):
 
     async def close(self) -> None:
         """Free all resources of the session; its connection is closed."""
-
-
-class Utterance:
-    """The speech of one turn, on the gateway's side.
-
-    id   id by which chat messages refer to this utterance
-    pcm  16 kHz mono int16 PCM, growing until `complete`
-    """
-
-    __slots__ = ("complete", "id", "pcm")
-
-    def __init__(self, id: int) -> None:
-        self.id = id
-        self.pcm = bytearray()
-        self.complete = False
-
-    @property
-    def seconds(self) -> float:
-        """Length so far."""
-        return len(self.pcm) / (2 * INPUT_SAMPLE_RATE)

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from appliance.link.engine import ChatMessage, Role, Utterance
+from appliance.link.engine import ChatMessage, Role
+from appliance.link.utterance import Utterance
 from tests.golden.clips import Clips
 
 FOLDERS = tuple(Path(__file__).with_name(name) for name in ("ultravox-tiny", "ultravox-tiny-2"))

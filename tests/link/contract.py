@@ -22,11 +22,11 @@ from appliance.link.engine import (
     LLMEngine,
     Result,
     TTSEngine,
-    Utterance,
 )
 from appliance.link.health import ask_health
 from appliance.link.protocol import HealthReport
 from appliance.link.server import AnyEngine, serve_link
+from appliance.link.utterance import Utterance
 
 
 @contextlib.asynccontextmanager

@@ -16,10 +16,11 @@ from appliance.errors import BadRequest, EngineBusy, EngineGone
 from appliance.link import client as client_module
 from appliance.link import protocol
 from appliance.link.client import EngineClient, SentUtterances
-from appliance.link.engine import ChatMessage, GenerateRequest, Utterance
+from appliance.link.engine import ChatMessage, GenerateRequest
 from appliance.link.health import ask_health
 from appliance.link.protocol import HealthReport
 from appliance.link.server import MAX_REQUESTS, MAX_UTTERANCES, serve_link
+from appliance.link.utterance import Utterance
 from tests.fakes import InstantLLMEngine, InstantTTSEngine, tone
 from tests.link.contract import (
     SpeechContract,

@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from appliance.errors import BadRequest, EngineGone
-from appliance.link import client
-from appliance.link.client import EngineLost, retry_until_back
+from appliance.link import recovery
+from appliance.link.recovery import EngineLost, retry_until_back
 
 
 class Engine:
@@ -28,7 +28,7 @@ class Engine:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "RECONNECT_SECONDS", 0.0)
+    monkeypatch.setattr(recovery, "RECONNECT_SECONDS", 0.0)
 
 
 async def test_chunks_of_a_request_are_passed_through() -> None:

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from appliance.gateway.generation.utterances import latest_parts
-from appliance.link.engine import ChatMessage, Utterance
+from appliance.link.engine import ChatMessage
+from appliance.link.utterance import Utterance
 
 AUDIO_TOKENS_PER_SECOND = 6.25  # Ultravox v0.5: 100 mel frames a second, 16 frames to a token
 CHARS_PER_TOKEN = 4  # of English text

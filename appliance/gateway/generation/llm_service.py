@@ -63,7 +63,8 @@ from appliance.gateway.generation.turn_callbacks import TurnCallbacks
 from appliance.gateway.generation.utterance_transcriber import UtteranceTranscriber
 from appliance.gateway.generation.utterances import UtteranceCollector
 from appliance.link.client import EngineClient
-from appliance.link.engine import ChatMessage, Result, Tool, Utterance
+from appliance.link.engine import ChatMessage, Result, Tool
+from appliance.link.utterance import Utterance
 from appliance.settings import LLMConfig
 from appliance.tasks import spawn
 

@@ -17,8 +17,10 @@ from appliance import journal
 from appliance.errors import EngineFailed
 from appliance.gateway.generation.history import History
 from appliance.gateway.generation.utterances import UtteranceCollector
-from appliance.link.client import RECONNECT_SECONDS, EngineClient
-from appliance.link.engine import ChatMessage, Tool, Utterance
+from appliance.link.client import EngineClient
+from appliance.link.engine import ChatMessage, Tool
+from appliance.link.recovery import RECONNECT_SECONDS
+from appliance.link.utterance import Utterance
 from appliance.tasks import cancel, spawn
 
 FIRST_SPEECH_SECONDS: Final = 1.0  # the recognizer needs about this much speech to find words

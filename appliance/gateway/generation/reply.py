@@ -17,8 +17,8 @@ from pipecat.frames.frames import (
 from appliance.gateway.generation.history import Exchange, History, ToolCallRecord
 from appliance.gateway.generation.tool_executor import ToolExecutor, format_call
 from appliance.gateway.generation.turn_callbacks import TurnCallbacks
-from appliance.link.client import EngineLost, retry_until_back
 from appliance.link.engine import ChatMessage, Chunk, GenerateRequest, Result, Tool, ToolCall
+from appliance.link.recovery import EngineLost, retry_until_back
 from appliance.settings import LLMConfig
 
 HOLD_TEXT = "One moment, please."

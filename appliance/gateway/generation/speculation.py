@@ -24,7 +24,8 @@ from appliance.gateway.speech.phrases import PhraseCutter
 from appliance.gateway.speech.reply_start import ReplyStart
 from appliance.gateway.speech.unsplit_names import UnsplitNames
 from appliance.link.client import EngineClient
-from appliance.link.engine import Chunk, GenerateRequest, Utterance
+from appliance.link.engine import Chunk, GenerateRequest
+from appliance.link.utterance import Utterance
 from appliance.settings import TTSConfig
 
 MAX_TRIES = 3  # in one turn; a user who pauses more often is dictating

@@ -14,7 +14,7 @@ from pipecat.frames.frames import Frame
 from appliance.errors import EngineFailed
 from appliance.gateway.frames import UtteranceTranscriptFrame
 from appliance.link.client import EngineClient
-from appliance.link.engine import Utterance
+from appliance.link.utterance import Utterance
 from appliance.tasks import cancel, spawn
 
 

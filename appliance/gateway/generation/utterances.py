@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from appliance.link.engine import INPUT_SAMPLE_RATE, MAX_QUESTION_PARTS, Utterance
+from appliance.link.engine import INPUT_SAMPLE_RATE, MAX_QUESTION_PARTS
+from appliance.link.utterance import Utterance
 
 BYTES_PER_SECOND = 2 * INPUT_SAMPLE_RATE  # mono int16
 

@@ -24,8 +24,9 @@ from pipecat.services.tts_service import TTSService
 
 from appliance.errors import EngineFailed
 from appliance.gateway.frames import PhraseBrokenFrame, PhraseRestartedFrame, ReplyEndFrame
-from appliance.link.client import EngineClient, EngineLost, retry_until_back
+from appliance.link.client import EngineClient
 from appliance.link.engine import OUTPUT_SAMPLE_RATE
+from appliance.link.recovery import EngineLost, retry_until_back
 from appliance.settings import TTSConfig
 
 Speak = Callable[[str, bool], AsyncGenerator[bytes, None]]  # phrase, urgent

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.gateway.generation.history import INTERRUPTED, Exchange, History, ToolCallRecord
-from appliance.link.engine import ChatMessage, Utterance
+from appliance.link.engine import ChatMessage
+from appliance.link.utterance import Utterance
 
 BUDGET = 200
 

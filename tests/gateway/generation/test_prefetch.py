@@ -13,7 +13,8 @@ from appliance.gateway.generation.history import Exchange, History
 from appliance.gateway.generation.prefetch import Prefetcher, SpeechPrefill
 from appliance.gateway.generation.utterances import UtteranceCollector
 from appliance.link.client import EngineClient
-from appliance.link.engine import ChatMessage, Tool, Utterance
+from appliance.link.engine import ChatMessage, Tool
+from appliance.link.utterance import Utterance
 from tests.fakes import InstantLLMEngine, InstantLLMSession, tone
 from tests.link.contract import linked, utterance
 

@@ -28,7 +28,8 @@ from appliance.gateway.generation.speculation import (
 from appliance.gateway.metrics import SPECULATION_OUTCOMES
 from appliance.gateway.session_set import SessionSet
 from appliance.link.client import EngineClient
-from appliance.link.engine import ChatMessage, Chunk, GenerateRequest, Result, ToolCall, Utterance
+from appliance.link.engine import ChatMessage, Chunk, GenerateRequest, Result, ToolCall
+from appliance.link.utterance import Utterance
 from appliance.settings import TTSConfig
 from tests.fakes.audio import contains, middle_of
 from tests.gateway.espeak import Speak

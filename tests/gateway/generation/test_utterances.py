@@ -10,7 +10,7 @@ from appliance.gateway.generation.utterances import (
     UtteranceCollector,
     latest_parts,
 )
-from appliance.link.engine import Utterance
+from appliance.link.utterance import Utterance
 
 FRAME = BYTES_PER_SECOND // 25  # 40 ms
 
