@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pipecat.pipeline.worker import PipelineWorker
 
-from appliance.gateway.generation.llm_service import CANNOT_REPLY
+from appliance.gateway.generation.turn_runner import CANNOT_REPLY
 from appliance.link.client import EngineClient
 from appliance.link.engine import ToolCall
 from appliance.settings import GatewayConfig

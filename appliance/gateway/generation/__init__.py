@@ -1,6 +1,7 @@
 """The reply: a session's conversation with the speech-LLM, tool calls, work that is done early.
 
 llm_service            the processor: collects speech, starts and cancels turns
+turn_runner            runs a turn, from the question to the complete reply
 utterances             cuts the microphone's audio into utterances
 history                the conversation as the model sees it
 reply                  one reply: from the engine into the pipeline, tool calls included

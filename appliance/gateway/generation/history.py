@@ -76,6 +76,11 @@ class Exchange:
         return Exchange(text, latest_parts((*self.utterances, *later.utterances), max_seconds))
 
     @property
+    def kind(self) -> str:
+        """Whether the question is "spoken", at least in part, or "typed"."""
+        return "spoken" if self.utterances else "typed"
+
+    @property
     def speech_seconds(self) -> float:
         """Length of the spoken question, while it is kept as audio."""
         return sum(utterance.seconds for utterance in self.utterances)

@@ -2,9 +2,8 @@
 
 For Pipecat it is a realtime LLM service driven by local turn frames: audio goes in, LLM text frames
 come out. The audio is sent to the engine while the user speaks. At a pause, the reply is begun
-privately (speculation.py) or at least prefilled; it is pushed when the turn has ended. Each turn
-runs in its own task, which an interruption cancels. If the engine is lost during a turn, the user
-hears a hold message and the request is repeated once the engine is back.
+privately (speculation.py) or at least prefilled; it is pushed when the turn has ended
+(turn_runner.py).
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from pipecat.frames.frames import (
     LLMServiceMetadataFrame,
     LLMSetToolsFrame,
     StartFrame,
-    TranscriptionFrame,
     TTSSpeakFrame,
     UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
@@ -33,9 +31,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.processors.frameworks.rtvi.frames import RTVISendTextFrame
 from pipecat.services.llm_service import LLMService
-from pipecat.utils.time import time_now_iso8601
 
-from appliance import journal
 from appliance.errors import EngineFailed
 from appliance.gateway.direct_audio import DirectAudio
 from appliance.gateway.frames import (
@@ -54,25 +50,24 @@ from appliance.gateway.frames import (
 )
 from appliance.gateway.generation.client_tools import ClientTools, WaitHooks
 from appliance.gateway.generation.history import Exchange, History
-from appliance.gateway.generation.llm_adapter import UltravoxAdapter, pipecat_settings, token_usage
+from appliance.gateway.generation.llm_adapter import UltravoxAdapter, pipecat_settings
 from appliance.gateway.generation.prefetch import Prefetcher
 from appliance.gateway.generation.reply import ReplyGenerator
 from appliance.gateway.generation.speculation import Speculator
 from appliance.gateway.generation.tool_executor import ToolExecutor
 from appliance.gateway.generation.turn_callbacks import TurnCallbacks
+from appliance.gateway.generation.turn_runner import TurnRunner
 from appliance.gateway.generation.utterance_transcriber import UtteranceTranscriber
 from appliance.gateway.generation.utterances import UtteranceCollector
 from appliance.link.client import EngineClient
-from appliance.link.engine import ChatMessage, Result, Tool
+from appliance.link.engine import ChatMessage, Tool
 from appliance.link.utterance import Utterance
 from appliance.settings import LLMConfig
 from appliance.tasks import spawn
 
-CANNOT_REPLY = "I am sorry, I cannot answer right now."
 # Longest wait for the report of what was heard of an interrupted reply. An interruption reaches the
 # end of the pipeline, where that is known, within milliseconds.
 HEARD_TIMEOUT_SECONDS = 0.5
-log = journal.get()
 
 
 class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
@@ -100,7 +95,6 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
         self._speculator = speculator
         self._callbacks = callbacks
         self._context = context
-        self._transcripts = transcripts
         self._collector = UtteranceCollector(config.pre_roll_seconds, config.max_utterance_seconds)
         self._history = History(
             config.system_prompt,
@@ -127,9 +121,17 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
             self._tool_executor,
             self.push_frame,
         )
+        self._turns = TurnRunner(
+            self,
+            self._reply_generator,
+            self._history,
+            self._prefetcher,
+            speculator,
+            callbacks,
+            self._tools,
+            transcripts=transcripts,
+        )
         self._transcriber = UtteranceTranscriber(client, self._push_upstream)
-        self._turn_task: asyncio.Task[None] | None = None
-        self._hanging_up = False
         self._heard_reported = asyncio.Event()  # cleared by an interruption
         self._heard_reported.set()
 
@@ -151,7 +153,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
 
     def hang_up(self) -> None:
         """End the session after the reply in progress. Tools call this."""
-        self._hanging_up = True
+        self._turns.hang_up()
 
     def client_tool_called(self) -> None:
         """Note that the client has got the call of its tool."""
@@ -165,9 +167,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
     async def cleanup(self) -> None:
         """Cancel the running turn and close the engine session."""
         await super().cleanup()  # type: ignore[no-untyped-call]
-        if self._turn_task is not None:
-            await self.cancel_task(self._turn_task)
-            self._turn_task = None
+        await self._turns.close()
         await self._transcriber.close()
         await self._speculator.close()
         await self._prefetcher.close()
@@ -188,7 +188,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
             case InterruptionFrame():
                 self._heard_reported.clear()
                 self._speculator.interrupted(self._collector.speaking)
-                await self._cancel_turn()
+                await self._turns.cancel()
             # The user's speech, from the first sound to the end of the turn
             case VADUserStartedSpeakingFrame():
                 self._callbacks.on_speech_started(frame.start_secs)
@@ -335,7 +335,7 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
             return
         pending = self._history.pending()
         if pending is not None and pending.tool_calls and not self._collector.in_turn:
-            self._start_turn(pending, _kind(pending), joined=True)
+            self._turns.start(pending, joined=True)
         else:
             await self.push_frame(ReplyEndFrame())
 
@@ -369,92 +369,16 @@ class UltravoxWithContextService(DirectAudio, LLMService[UltravoxAdapter]):
         self._speculator.speech_dropped()
         self._callbacks.on_turn_dropped("too_short")
         if (pending := self._history.pending()) is not None:
-            await self._cancel_turn()
-            self._start_turn(pending, _kind(pending), joined=True)  # a cough cancels no reply
+            await self._turns.cancel()
+            self._turns.start(pending, joined=True)  # a cough cancels no reply
 
     async def _submit(self, question: Exchange) -> None:
         """Start a turn. If the previous question got no reply, join the two."""
-        kind = _kind(question)  # of the part that came last: its time is that of the turn
-        await self._cancel_turn()
+        kind = question.kind  # of the part that came last: the time of the turn is counted from it
+        await self._turns.cancel()
         if (unanswered := self._history.pop_unanswered()) is not None:
             spoken = (*unanswered.utterances, *question.utterances)
             question = unanswered.joined(question, self._config.max_utterance_seconds)
             self._prefetcher.discard(each for each in spoken if each not in question.utterances)
         exchange = self._history.add(question.text, *question.utterances)
-        self._start_turn(exchange, kind, joined=unanswered is not None)
-
-    def _start_turn(self, exchange: Exchange, kind: str, joined: bool = False) -> None:
-        """`joined`: the question of the previous turn is the beginning of this one's."""
-        self._callbacks.on_turn_submitted(kind, exchange.speech_seconds, joined)
-        self._speculator.reply_waiting()
-        self._turn_task = self.create_task(self._run_turn(exchange))
-
-    async def _cancel_turn(self) -> None:
-        if self._turn_task is not None:
-            await self.cancel_task(self._turn_task)
-            self._turn_task = None
-            await self.cancel_function_calls(reason="interruption")
-            await self.stop_all_metrics()  # type: ignore[no-untyped-call]
-
-    async def _run_turn(self, exchange: Exchange) -> None:
-        async def on_first_token() -> None:
-            await self.stop_ttfb_metrics()
-            self._callbacks.on_first_token()
-            if exchange.utterances:
-                self._prefetcher.transcribe(exchange.utterances, self._on_transcript)
-
-        self._hanging_up = False
-        self._prefetcher.turn_running = True
-        pending: Exchange | None = None
-        try:
-            await self._prefetcher.forget_discarded()
-            await self.start_processing_metrics()
-            await self.start_ttfb_metrics()
-            result = await self._reply_generator.generate(exchange, self._tools, on_first_token)
-        except EngineFailed as problem:
-            self._callbacks.on_engine_failed(problem)
-            await self._say_cannot_reply()
-        except Exception:
-            # Pipecat would log the error without a traceback, and the user would hear nothing.
-            log.exception("turn crashed")
-            await self._say_cannot_reply()
-        else:
-            await self._complete(exchange, result)
-            if result.reason == "nothing_heard" and not exchange.tool_calls:
-                pending = self._history.pending()
-            if pending is None:
-                await self.push_frame(ReplyEndFrame())
-        finally:
-            self._prefetcher.turn_running = False
-            self._speculator.reply_audible()
-            await self.stop_processing_metrics()
-        if pending is not None:
-            # A noise that interrupted the reply must not cancel it.
-            self._start_turn(pending, _kind(pending), joined=True)
-
-    async def _say_cannot_reply(self) -> None:
-        self._callbacks.on_turn_dropped("failed")
-        await self.push_frame(ReplyEndFrame())
-        await self.push_frame(TTSSpeakFrame(CANNOT_REPLY, append_to_context=False))
-
-    async def _complete(self, exchange: Exchange, result: Result) -> None:
-        if result.reason == "nothing_heard" and not exchange.tool_calls:
-            self._history.pop_unanswered()
-            self._prefetcher.discard(exchange.utterances)
-            self._callbacks.on_turn_dropped("nothing_heard")
-            return
-        self._callbacks.on_generated(result)
-        self._prefetcher.reply_generated(self._reply_generator.text)
-        if self._hanging_up:
-            self._callbacks.on_hang_up(self._reply_generator.ended_with_text)
-        await self.start_llm_usage_metrics(token_usage(result))
-
-    async def _on_transcript(self, text: str) -> None:
-        self._callbacks.on_transcript(text)
-        if text and self._transcripts:
-            frame = TranscriptionFrame(text, "", time_now_iso8601(), finalized=True)
-            await self.push_frame(frame, FrameDirection.UPSTREAM)
-
-
-def _kind(question: Exchange) -> str:
-    return "spoken" if question.utterances else "typed"
+        self._turns.start(exchange, kind, joined=unanswered is not None)

@@ -34,9 +34,10 @@ from pipecat.tests.utils import SleepFrame, run_test
 from appliance.errors import EngineFailed
 from appliance.gateway.frames import SpeechPausedFrame
 from appliance.gateway.generation.history import ToolCallRecord
-from appliance.gateway.generation.llm_service import CANNOT_REPLY, UltravoxWithContextService
+from appliance.gateway.generation.llm_service import UltravoxWithContextService
 from appliance.gateway.generation.speculation import Speculator
 from appliance.gateway.generation.turn_callbacks import TurnCallbacks
+from appliance.gateway.generation.turn_runner import CANNOT_REPLY
 from appliance.gateway.session_set import SessionSet
 from appliance.link.client import EngineClient
 from appliance.link.engine import ChatMessage, Result, ToolCall

@@ -19,8 +19,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from appliance.gateway.generation.history import INTERRUPTED
-from appliance.gateway.generation.llm_service import CANNOT_REPLY
 from appliance.gateway.generation.tool_result import TIMED_OUT
+from appliance.gateway.generation.turn_runner import CANNOT_REPLY
 from appliance.gateway.http.gatekeeper import KEY_SUBPROTOCOL, SUBPROTOCOL
 from appliance.link.engine import ToolCall
 from tests.gateway.espeak import Speak
