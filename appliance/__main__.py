@@ -24,7 +24,7 @@ EXIT_CRASHED = 70  # EX_SOFTWARE of sysexits.h: a bug, not a wrong setting
 
 
 def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
-    """Run a command. Return its exit code, or that of the error in the catalogue that it raises."""
+    """Run a command. Return its exit code, or the exit code of the error that it raises."""
     core_dumps.disable()
     core_dumps.hide_memory()
     name = next(iter(argv), "")

@@ -46,7 +46,7 @@ async def check(context: AcceptanceContext) -> list[CheckResult]:
 
 
 def judge_code(code: code_seal.CodeReport | None, at_start: str) -> list[CheckResult]:
-    """Compare the list of code with that of the start; no results outside the image."""
+    """Compare the list of code with the list at the start; no results outside the image."""
     if code is None:
         return []
     actual = f"{code}; list {code.list_sha256[:16]}"

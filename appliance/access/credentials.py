@@ -1,4 +1,4 @@
-"""The tokens that are known: those of the store, and that of the token file. No I/O."""
+"""The known tokens: all of the store, and the one of the token file. No I/O."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ Value = str | int | float | Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class AuditLine:
-    """An intact line: its hash is that of its bytes."""
+    """An intact line: `hash` is the hash of its bytes."""
 
     number: int
     action: str
@@ -72,7 +72,7 @@ class AuditLine:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The last line of a chain: its number and its hash. Head() is that of an empty chain."""
+    """The last line of a chain: its number and its hash. Head() begins an empty chain."""
 
     number: int = 0
     hash: str = NO_HASH

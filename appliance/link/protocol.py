@@ -1,8 +1,8 @@
 """The engine link's messages. No I/O; docs/engine-link.md documents them.
 
 One WebSocket connection over a unix socket is one session with one engine. Control messages are
-JSON texts. Audio messages are binary: a 4-byte big-endian id, then PCM. The id is that of an
-utterance in messages to the engine, and that of a request in messages from it. All sizes are
+JSON texts. Audio messages are binary: a 4-byte big-endian id, then PCM. The id names an
+utterance in messages to the engine, and a request in messages from it. All sizes are
 bounded: a message that exceeds the bounds of its fields is refused with `BadRequest`, and the
 connection stays usable.
 

@@ -13,8 +13,8 @@ from appliance.link.engine import Result
 class TurnCallbacks:
     """Events of a turn, for the session. Called on the event loop; must not block.
 
-    on_speech_started         the user started to speak, that many seconds ago
-    on_speech_stopped         the user stopped, that many seconds ago; the turn may continue
+    on_speech_started         the user started to speak: how many seconds ago
+    on_speech_stopped         the user stopped: how many seconds ago. The turn may continue
     on_turn_submitted         a turn needs a reply: "spoken" or "typed", the seconds of speech, and
                               whether it continues the question of the previous turn
     on_response_begun         what a Realtime client has asked for begins: the id of its response

@@ -2,7 +2,7 @@
 
     client_events   decodes the events of a client
     server_events   builds the events of the gateway
-    config          the session object: what a client may set, and what holds
+    config          the session object: what a client may set, and what is in effect
     tools           the tools of the client: what they may be
     state           the session as the client sees it, put together from the next three
     user_input      what the user says and types: the input audio buffer

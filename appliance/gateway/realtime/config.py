@@ -52,7 +52,7 @@ TURN_FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
-    """What holds in one session.
+    """The settings in effect in one session.
 
     model            the name that the client asked for; it selects nothing
     voice            of the bot

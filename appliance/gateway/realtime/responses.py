@@ -12,7 +12,7 @@ stopped already, or about something before its question. Two rules keep them apa
   is about what was stopped, and is dropped. The pipeline executes the frames in order, and begins
   no reply before the interruption before it was reported.
 - A response that the client asked for begins when the pipeline says so. An end that was reported
-  before is that of something else.
+  before is the end of something else.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ class RealtimeSerializer(FrameSerializer, ReplyObserver):
         voices: tuple[str, ...] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`name` is that of the session. `voices` are those among which the client may choose."""
+        """`name`: of the session. `voices`: the client may choose one of them."""
         super().__init__()
         gateway = settings.gateway
         config = SessionConfig(

@@ -74,7 +74,7 @@ def parse_choice(value: object) -> str:
 
 
 def shown(tool: Tool) -> dict[str, Any]:
-    """Return a tool as the session object has it."""
+    """Return a tool in the format of the session object."""
     return {
         "type": "function",
         "name": tool.name,
@@ -106,7 +106,7 @@ def _tool(value: object, path: str) -> Tool:
     if len(parameters) > MAX_TOOL_PARAMETERS_CHARS:
         raise invalid(f"the schema is longer than {MAX_TOOL_PARAMETERS_CHARS} characters", path)
     if not isinstance(schema, dict) or schema.get("type") != "object" or not is_sound:
-        raise invalid("it is no JSON Schema of an object", path)
+        raise invalid("it is not a JSON Schema of an object", path)
     return Tool(name, description, parameters)
 
 

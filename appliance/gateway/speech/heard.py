@@ -46,15 +46,15 @@ class _Phrase:
 class HeardText:
     """Collects the phrases that were sent, and returns the words of them that were played.
 
-    `speed` is that of the voice. Where `unplayed_seconds` is an argument, it is how much of the
-    audio sent so far is not played yet.
+    `speed`: of the voice. `unplayed_seconds`, of several methods: how much of the audio sent so far
+    is not played yet.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
         self._chars_per_second = CHARS_PER_SECOND * speed
         self._complete: list[_Phrase] = []
         self._phrase = _Phrase("")
-        self._played_count = 0  # that many of the complete phrases were played to their end
+        self._played_count = 0  # how many of the complete phrases were played to their end
         self._recount = False  # whether repeated phrases count, because they were not taken yet
         self._taken = ""  # the text of the last `take`
         self._measured_seconds: OrderedDict[str, float] = OrderedDict()  # by phrase

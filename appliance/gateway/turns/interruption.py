@@ -91,7 +91,7 @@ class InterruptionState:
     def voice_started(
         self, now: float, busy: bool, seconds_ago: float = 0.0, unheard: bool = False
     ) -> list[Action]:
-        """Note that a voice has started, that many seconds ago.
+        """Note that a voice started `seconds_ago`.
 
         `busy`: the bot speaks, or a reply is on its way. `unheard`: nothing of the reply was heard.
         """
@@ -109,7 +109,7 @@ class InterruptionState:
         return [Action.PAUSE]
 
     def voice_paused(self, now: float, seconds_ago: float = 0.0) -> list[Action]:
-        """Note that the voice has paused, that many seconds ago, so that a word has ended."""
+        """Note that the voice paused `seconds_ago`, so a word has ended."""
         self._spoken_seconds = now - seconds_ago - self._voice_since
         return (
             self._transcribe(now)

@@ -15,7 +15,7 @@ import re
 
 ANY_LINE_WORDS = 5  # of the bot's, repeated on a line without a known echo
 CHOICE_WORDS = 2  # of a question, repeated as its answer
-WRONG_PART = 0.3  # of the words may be heard wrong: a room costs the recognizer that many
+WRONG_PART = 0.3  # of the words may be heard wrong: the recognizer makes these errors in a room
 RECENT_WORDS = 60  # of the bot's last ones; 20 s of speech
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")  # both apostrophes
 

@@ -60,8 +60,12 @@ def test_a_tool_needs_only_a_name() -> None:
         (function("current_time"), "'current_time'", "session.tools[0].name"),
         (function(description="x" * 1001), "1000", "session.tools[0].description"),
         (function(handler="x"), "'handler'", "session.tools[0].handler"),
-        (function(parameters=[1]), "no JSON Schema", "session.tools[0].parameters"),
-        (function(parameters={"type": "array"}), "no JSON Schema", "session.tools[0].parameters"),
+        (function(parameters=[1]), "not a JSON", "session.tools[0].parameters"),
+        (
+            function(parameters={"type": "array"}),
+            "not a JSON",
+            "session.tools[0].parameters",
+        ),
         (
             function(parameters=SCHEMA | {"description": "x" * 4000}),
             *("longer than 4000", "session.tools[0].parameters"),
@@ -71,7 +75,11 @@ def test_a_tool_needs_only_a_name() -> None:
             "Unicode",
             "session.tools[0].parameters",
         ),
-        (function(parameters=SCHEMA | {"required": 5}), "no JSON", "session.tools[0].parameters"),
+        (
+            function(parameters=SCHEMA | {"required": 5}),
+            "not a JSON",
+            "session.tools[0].parameters",
+        ),
     ],
 )
 def test_invalid_tool_is_refused_with_a_reason(tool: Any, words: str, param: str) -> None:
