@@ -1,4 +1,4 @@
-"""What the page captures of the microphone while the page, or the loudspeaker, is late: in Chromium."""
+"""What Chromium's page captures of the microphone while the page or the loudspeaker is late."""
 
 from __future__ import annotations
 
