@@ -233,3 +233,17 @@ async def test_waiting_page_announces_the_same_words_once(
         )
         await tab.wait_for("/in [0-9]+ s/.test(document.querySelector('.countdown').textContent)")
         assert await tab.evaluate("changes") == []
+
+
+async def test_page_whose_modules_were_not_loaded_is_loaded_again(
+    make_gateway: MakeGateway, browser: Browser
+) -> None:
+    """A browser drops what it loads when its network changes."""
+    async with make_gateway() as gateway, browser.tab() as tab:
+        await tab.command("Network.setBlockedURLs", urls=["*/page/call.js"])
+        await tab.open(f"http://localhost:{gateway.port}/")
+        assert await tab.text("#status") == ""
+        await tab.command("Network.setBlockedURLs", urls=[])
+        ready = STRINGS["status"]["idle"]
+        await tab.wait_for(f"document.querySelector('#status').textContent === {ready!r}")
+        assert (tab.errors, tab.violations) == ([], [])
