@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.joi
 MODEL_SECONDS = 180.0  # for an answer of the model, on a busy machine
 # The user interrupts with words of which some may be lost: while the bot still speaks, Chromium's
 # echo canceller removes most of a user's first words, and on a busy machine more of them.
-ENOUGH = "Stop, please. Thank you, that is enough of the story."
+WAIT = "Wait a moment, please. I have another question for you."
 STORY = "Tell me a long story about a king, with ten sentences."
 # Its caption has more words than "One moment, please.", which a slow model says first.
 STORY_BEGINS = "document.querySelectorAll('#captions .bot .words')[1]?.innerText.length > 40"
@@ -40,10 +40,10 @@ def sound() -> Iterator[Desktop]:
 
 
 @pytest.fixture
-def enough(tmp_path: Path) -> Path:
-    """A recording of ENOUGH."""
-    wav = tmp_path / "enough.wav"
-    subprocess.run(["espeak-ng", "-v", "en-us+m7", "-w", str(wav), ENOUGH], check=True)
+def wait(tmp_path: Path) -> Path:
+    """A recording of WAIT."""
+    wav = tmp_path / "wait.wav"
+    subprocess.run(["espeak-ng", "-v", "en-us+m7", "-w", str(wav), WAIT], check=True)
     return wav
 
 
@@ -74,7 +74,7 @@ def heard_in(recording: Path) -> str:
 
 
 async def test_spoken_questions_are_answered_aloud_and_a_story_is_interrupted(
-    appliance: Appliance, sound: Desktop, browser: Browser, enough: Path, tmp_path: Path
+    appliance: Appliance, sound: Desktop, browser: Browser, wait: Path, tmp_path: Path
 ) -> None:
     # Without any echo, Chromium's echo canceller also removes most of a user who speaks at the same
     # time as the bot. A room has some.
@@ -92,7 +92,7 @@ async def test_spoken_questions_are_answered_aloud_and_a_story_is_interrupted(
         await ask(tab, STORY)
         await tab.wait_for(f"{SPEAKING} && {STORY_BEGINS}", MODEL_SECONDS)
         await asyncio.sleep(LISTEN_SECONDS)
-        await say(sound, enough)
+        await say(sound, wait)
         await wait_for_answers(tab, 3)
         assert appliance.metric(INTERRUPTED) == interrupted_before + 1
         await say(sound, QUESTIONS[1])
@@ -103,11 +103,11 @@ async def test_spoken_questions_are_answered_aloud_and_a_story_is_interrupted(
         said = await captions(tab)
         await tab.click("#talk")
         assert [each.partition(" ")[0] for each in said] == ["user", "bot"] * 5, said
-        france, paris, story, king, stop, _, museum, louvre, river, seine = said
+        france, paris, story, king, wait_heard, _, museum, louvre, river, seine = said
         assert "france" in france.lower() and "paris" in paris.lower(), said
         assert story == f"user {STORY}"
         assert king != "bot "  # what was heard of it
-        assert stop != "user "  # what was heard of it
+        assert wait_heard != "user "  # what was heard of it
         assert "museum" in museum.lower() and "louvre" in louvre.lower(), said
         assert "river" in river.lower() and len(seine) > len("bot "), said
         shown = [word for caption in (paris, seine) for word in plain(caption).split()[1:]]
