@@ -1,21 +1,16 @@
 /**
- * Audio worklet "capture": resamples the microphone to 16 kHz mono and posts frames of 40 ms.
+ * Audio worklet "capture": posts the microphone's frames, see `microphone_frames.js`.
  *
  * Posts Float32Array, transferred. It runs on the browser's audio thread, so a busy page delays
- * frames but loses none.
+ * frames but loses none. A busy computer does lose sound: see `capture.js`.
  */
 
-import { MICROPHONE_HZ } from "./pcm.js";
-import { Resampler } from "./resampler.js";
-
-const FRAME_SAMPLES = 0.04 * MICROPHONE_HZ;
+import { MicrophoneFrames } from "./microphone_frames.js";
 
 class Capture extends AudioWorkletProcessor {
   constructor() {
     super();
-    this._resampler = new Resampler(sampleRate, MICROPHONE_HZ);
-    this._frame = new Float32Array(FRAME_SAMPLES);
-    this._filled = 0;
+    this._frames = new MicrophoneFrames();
   }
 
   /**
@@ -25,22 +20,9 @@ class Capture extends AudioWorkletProcessor {
   process(inputs) {
     const channels = inputs[0];
     if (!channels?.length) return true; // the device is changing
-    for (const sample of this._resampler.push(mono(channels))) {
-      this._frame[this._filled++] = sample;
-      if (this._filled === FRAME_SAMPLES) {
-        this.port.postMessage(this._frame, [this._frame.buffer]);
-        this._frame = new Float32Array(FRAME_SAMPLES);
-        this._filled = 0;
-      }
-    }
+    for (const frame of this._frames.push(channels, sampleRate)) this.port.postMessage(frame, [frame.buffer]);
     return true;
   }
-}
-
-/** @param {Float32Array[]} channels */
-function mono(channels) {
-  if (channels.length === 1) return channels[0];
-  return channels[0].map((_, i) => channels.reduce((sum, one) => sum + one[i], 0) / channels.length);
 }
 
 registerProcessor("capture", Capture);

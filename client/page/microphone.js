@@ -1,5 +1,6 @@
-/** The microphone: a device, an audio context, the worklet "capture". */
+/** The microphone: a device, and what it hears. */
 
+import { capture } from "./capture.js";
 import { microphone as problemOf } from "./problems.js";
 
 const BEGIN_MILLISECONDS = 3000;
@@ -11,38 +12,49 @@ export class Microphone {
    * @param {string} deviceId "" for the system's default, which is also used if this one is gone
    * @param {boolean} echoCancellation false for headphones: where no echo is heard, Chromium's
    *   canceller also removes most of a user who speaks at the same time as the bot
-   * @param {(samples: Float32Array) => void} onFrame gets 40 ms at 16 kHz
+   * @param {import("./capture.js").OnFrame} onFrame
    * @returns {Promise<Microphone>} after 3 s also one that does not run yet: see `onRunning`
    * @throws {MicrophoneError}
    */
   static async open(deviceId, echoCancellation, onFrame) {
-    const stream = await streamOf(deviceId, echoCancellation);
-    // Firefox connects a microphone only to a context of the microphone's own rate.
-    const context = new AudioContext({ latencyHint: "interactive" });
-    await context.audioWorklet.addModule("/page/capture.worklet.js");
-    const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
-    node.port.onmessage = ({ data }) => onFrame(data);
-    context.createMediaStreamSource(stream).connect(node);
-    const microphone = new Microphone(stream, context);
-    microphone.isRunning = await begins(context);
+    const microphone = new Microphone(await streamOf(deviceId, echoCancellation), onFrame);
+    await microphone._begin();
     return microphone;
   }
 
   /**
    * @param {MediaStream} stream
-   * @param {AudioContext} context
+   * @param {import("./capture.js").OnFrame} onFrame
    */
-  constructor(stream, context) {
+  constructor(stream, onFrame) {
     this._stream = stream;
-    this._context = context;
-    this.isRunning = false; // when it was opened
+    this._onFrame = onFrame;
+    this._onRunning = () => {};
+    /** @type {import("./capture.js").Stop} */
+    this._stop = async () => {};
+    this.isRunning = false; // whether it has heard anything, be it silence
+  }
+
+  /** Capture, and wait for the first frame. In Firefox none comes while the system has no loudspeaker. */
+  async _begin() {
+    /** @type {Promise<void>} */
+    const running = new Promise((resolve) => (this._onRunning = resolve));
+    this._stop = await capture(this._stream, (samples) => this._captured(samples));
+    await Promise.race([running, new Promise((resolve) => setTimeout(resolve, BEGIN_MILLISECONDS))]);
+  }
+
+  /** @param {Float32Array} samples */
+  _captured(samples) {
+    if (!this.isRunning) {
+      this.isRunning = true;
+      this._onRunning();
+    }
+    this._onFrame(samples);
   }
 
   /** Call `callback` when sound arrives after all. @param {() => void} callback */
   onRunning(callback) {
-    this._context.onstatechange = () => {
-      if (this._context.state === "running") callback();
-    };
+    this._onRunning = callback;
   }
 
   /** Call `callback` when the device is unplugged. @param {() => void} callback */
@@ -52,7 +64,7 @@ export class Microphone {
 
   async close() {
     for (const track of this._stream.getTracks()) track.stop();
-    await this._context.close();
+    await this._stop();
   }
 }
 
@@ -86,14 +98,4 @@ export class MicrophoneError extends Error {
     super(name);
     this.problem = problemOf(name);
   }
-}
-
-/**
- * Whether the context begins to run soon. In Firefox it does not while the system has no loudspeaker.
- *
- * @param {AudioContext} context
- */
-function begins(context) {
-  const running = context.resume().then(() => true, () => false);
-  return Promise.race([running, new Promise((resolve) => setTimeout(resolve, BEGIN_MILLISECONDS, false))]);
 }

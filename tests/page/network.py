@@ -12,6 +12,7 @@ import ctypes
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from tests.pool.programs import need_root, program, unable
 CLONE_NEWNET = 0x40000000  # sched.h
 CARD, ADDRESS = "eth0", "192.0.2.7/24"  # RFC 5737: no host has it
 NAME_SERVER = "198.51.100.53"
+POLL_SECONDS = 0.02
 _TCP, _SYN, _ACK = 6, 0x02, 0x10
 
 
@@ -69,11 +71,16 @@ def sealed_network() -> Iterator[SealedNetwork]:
             for command in (
                 "link set lo up",
                 f"link add {CARD} type veth peer name cable",
+                # No addresses of the cards' own: a browser drops the page that it loads when one
+                # comes (ERR_NETWORK_CHANGED), and the kernel tries each for 1 or 2 s (RFC 4862).
+                "link set cable addrgenmode none",
+                f"link set {CARD} addrgenmode none",
                 "link set cable up",
                 f"link set {CARD} up",
                 f"address add {ADDRESS} dev {CARD}",
             ):
                 subprocess.run([ip, *command.split()], check=True)
+            _wait_until_up(ip)
             route_everything_to_loopback()
             resolv_conf = Path(at) / "resolv.conf"
             resolv_conf.write_text(f"nameserver {NAME_SERVER}\n")
@@ -85,6 +92,17 @@ def sealed_network() -> Iterator[SealedNetwork]:
         finally:
             if libc.setns(before.fileno(), CLONE_NEWNET) != 0:
                 os._exit(1)  # every later test would run without a network
+
+
+def _wait_until_up(ip: str) -> None:
+    """Wait until the kernel has reported that the card is connected: a change, too."""
+    while True:
+        shown = subprocess.run(
+            [ip, "-o", "link", "show", "dev", CARD], check=True, capture_output=True, text=True
+        )
+        if " state UP " in shown.stdout:
+            return
+        time.sleep(POLL_SECONDS)
 
 
 def _continues(ethertype: int, packet: bytes) -> bool:

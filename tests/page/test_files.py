@@ -63,6 +63,7 @@ async def test_page_is_served_under_a_policy_that_allows_its_own_files_only(
         "/page/",
         "/page/index.html",
         "/page/jsconfig.json",
+        "/page/mediastream.d.ts",
         "/page/worklet.d.ts",
     ],
 )

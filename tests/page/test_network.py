@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from appliance.egress_proof.packets import Destination
 from tests.gateway.fake_engines import ScriptedLLM
 from tests.gateway.running_gateway import MakeGateway
 from tests.page.chromium import Browser
-from tests.page.network import NAME_SERVER, SealedNetwork, sealed_network
+from tests.page.network import ADDRESS, NAME_SERVER, SealedNetwork, sealed_network
 from tests.page.user import ANSWERS, LISTENING, SPEAKING, ask, captions, choose_language, signed_in
+from tests.pool.programs import program
 
 LOOPBACK = ("127.0.0.1", "::1")
 A_NAME, AN_ADDRESS = "weights.example", "203.0.113.9"  # RFC 2606, RFC 5737
@@ -58,6 +60,14 @@ async def test_conversation_tries_the_gateway_only(
     wanted = {Destination("tcp", address, gateway.port) for address in LOOPBACK}
     assert tried & wanted
     assert tried - driver <= wanted
+
+
+def test_network_has_no_address_that_comes_later(network: SealedNetwork) -> None:
+    """A browser that sees a new address drops what it loads: the page stays without its script."""
+    ip = program("ip", "iproute2")
+    shown = subprocess.run([ip, "-o", "address"], check=True, capture_output=True, text=True)
+    addresses = [line.split()[3] for line in shown.stdout.splitlines()]
+    assert sorted(addresses) == sorted([ADDRESS, "127.0.0.1/8", "::1/128"])
 
 
 async def test_what_another_page_tries_is_seen(

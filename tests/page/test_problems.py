@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 
+import pytest
+
 from appliance import errors, run_folder
 from tests.gateway.fake_engines import ScriptedLLM
 from tests.gateway.running_gateway import MakeGateway, free_port
@@ -24,6 +26,28 @@ from tests.page.user import (
 )
 
 STRINGS = strings_of("en")
+# Before the page's scripts: nothing is heard until `beginLate` is called. Chromium reads the track
+# of the microphone; other browsers connect it to an audio context.
+LATE_TRACK = """
+const begun = new Promise((resolve) => (globalThis.beginLate = resolve));
+const {read} = ReadableStreamDefaultReader.prototype;
+ReadableStreamDefaultReader.prototype.read = async function () {
+  await begun;
+  return read.call(this);
+};
+"""
+LATE_CONTEXT = """
+delete globalThis.MediaStreamTrackProcessor;
+globalThis.AudioContext = class extends AudioContext {
+  constructor(options) {
+    super(options);
+    if (options.sampleRate) return; // the loudspeaker
+    this.suspend();
+    this.resume = () => new Promise(() => {});
+    globalThis.beginLate = () => super.resume();
+  }
+};
+"""
 
 
 async def assert_announced(tab: Tab, reason: str) -> None:
@@ -64,25 +88,15 @@ async def test_blocked_microphone_can_be_allowed_during_the_call(
         assert gateway.metric("voice_sessions_active") == 1
 
 
+@pytest.mark.parametrize("late", [LATE_TRACK, LATE_CONTEXT], ids=["track", "context"])
 async def test_microphone_that_begins_late_is_used(
-    make_gateway: MakeGateway, speaking_browser: Browser
+    make_gateway: MakeGateway, speaking_browser: Browser, late: str
 ) -> None:
     """On a busy machine, or in Firefox until a loudspeaker is connected."""
     async with (
         make_gateway(ScriptedLLM("It is Paris.")) as gateway,
-        signed_in(speaking_browser, gateway, QUICK) as tab,
+        signed_in(speaking_browser, gateway, QUICK + late) as tab,
     ):
-        await tab.evaluate(
-            """globalThis.AudioContext = class extends AudioContext {
-              constructor(options) {
-                super(options);
-                if (options.sampleRate) return; // the loudspeaker
-                this.suspend();
-                this.resume = () => new Promise(() => {});
-                globalThis.beginLate = () => super.resume();
-              }
-            }; 0"""
-        )
         await call(tab)
         await assert_announced(tab, "microphone_failed")
         assert await tab.text("#status") == STRINGS["status"]["missing"]
@@ -219,3 +233,17 @@ async def test_waiting_page_announces_the_same_words_once(
         )
         await tab.wait_for("/in [0-9]+ s/.test(document.querySelector('.countdown').textContent)")
         assert await tab.evaluate("changes") == []
+
+
+async def test_page_whose_modules_were_not_loaded_is_loaded_again(
+    make_gateway: MakeGateway, browser: Browser
+) -> None:
+    """A browser drops what it loads when its network changes."""
+    async with make_gateway() as gateway, browser.tab() as tab:
+        await tab.command("Network.setBlockedURLs", urls=["*/page/call.js"])
+        await tab.open(f"http://localhost:{gateway.port}/")
+        assert await tab.text("#status") == ""
+        await tab.command("Network.setBlockedURLs", urls=[])
+        ready = STRINGS["status"]["idle"]
+        await tab.wait_for(f"document.querySelector('#status').textContent === {ready!r}")
+        assert (tab.errors, tab.violations) == ([], [])

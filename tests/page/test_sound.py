@@ -137,7 +137,11 @@ async def test_interruption_is_heard_within_100_ms_of_its_frame(
     make_gateway: MakeGateway, browser: Browser
 ) -> None:
     async with (
-        make_gateway(ScriptedLLM("This is a long answer. " * 40, NOT_SPOKEN)) as gateway,
+        # The whole answer arrives at once, so the bot is heard until the interruption, also where
+        # this process is late.
+        make_gateway(
+            ScriptedLLM("This is a long answer. " * 40, NOT_SPOKEN), lead_seconds=600.0
+        ) as gateway,
         signed_in(browser, gateway, TAP) as tab,
     ):
         await ask(tab, "Tell me a story.")
