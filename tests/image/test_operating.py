@@ -80,7 +80,7 @@ def site(
     token.chmod(0o400)
     flags = (f"--network=ns:/run/netns/{network.inside}", *LIMITS, *ULIMITS)
     (site.etc / "host.flags").write_text("\n".join(flags) + "\n")
-    site.set_smoke_test("--turns=4", "--interruptions=1")
+    site.set_smoke_test("--turns=4", "--interruptions=2")
     made = site.voicectl("tls", "init", "--name", INSIDE)
     assert made.returncode == 0, made.stdout + made.stderr
     yield site
