@@ -40,7 +40,7 @@ TOO_LARGE = (
     b"connection: close\r\ncontent-length: 0\r\n\r\n"
 )
 TLS_HANDSHAKE = b"\x16"  # the first byte of a TLS connection, RFC 8446 section 5.1
-NOT_TLS = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 # In the ASGI scope's extensions: whether the client has a certificate of the trusted authority.
 CLIENT_CERTIFICATE = "appliance.client_certificate"
 log = journal.get()
@@ -212,7 +212,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._take_body(data)
             return
         if data.startswith(TLS_HANDSHAKE):  # no method begins with it; the client learns at once
-            self.transport.write(NOT_TLS)
+            self.transport.write(BAD_REQUEST)
             self.transport.close()
             return
         try:
@@ -248,6 +248,9 @@ class BoundedHttp(HttpToolsProtocol):
         protocol: Any = self.transport.get_protocol()
         protocol.visitor = self._visitor
         self._let_go()
+        if not protocol.handshake_initiated:  # websockets refuses a body, and writes no answer
+            self.transport.write(BAD_REQUEST)
+            self.transport.close()
         if self.transport.get_extra_info("sslcontext") is not None:
             self.transport.set_protocol(OneBuffer(protocol))
 

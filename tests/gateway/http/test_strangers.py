@@ -285,6 +285,18 @@ async def test_client_that_talks_before_the_answer_to_its_handshake_is_let_go(
     assert gateway.logged_errors() == []
 
 
+@pytest.mark.parametrize("body", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+async def test_handshake_with_a_body_is_refused_at_once(gateway: RunningGateway, body: str) -> None:
+    head = (
+        f"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{body}\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    async with raw_connections(gateway, 1) as (connection,):
+        connection[1].write(head.encode())
+        assert (await answer(connection)).startswith(b"HTTP/1.1 400 ")
+    assert gateway.log_lines("library") == []
+
+
 @pytest.mark.parametrize(
     "head",
     [
