@@ -22,7 +22,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request
 
 from appliance import __main__ as program
-from appliance.gateway import server, wire
+from appliance.gateway import call_control, server, wire
 from appliance.gateway.http import listener
 from appliance.gateway.http.admission import Admission, ConnectionAttempt, GatewayState
 from appliance.gateway.http.gatekeeper import Gatekeeper
@@ -83,9 +83,9 @@ def take_everything_away() -> None:
     replacements: dict[Any, dict[str, Any]] = {
         server: {
             "Gatekeeper": OpenGatekeeper,
-            "Admission": OpenAdmission,
             "WebServer": UnboundedServer,
         },
+        call_control: {"Admission": OpenAdmission},
         listener: {"BoundedWebSocket": UnboundedWebSocket},
         wire: {"InputPace": AnyPace},
     }
