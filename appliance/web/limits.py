@@ -11,7 +11,7 @@ MAX_HEAD_LINES = 64
 MAX_LINE_BYTES = 8_000  # below the limit of the websockets library (8192)
 END_OF_HEAD = b"\r\n\r\n"
 IPV6_PREFIX = 64  # bits of the prefix that a network assigns to one customer
-_MAX_NAME_CHARS = 64
+NAME_CHARS = 64  # that are kept of the name that a trusted proxy sent
 
 Guest = TypeVar("Guest")
 
@@ -57,7 +57,7 @@ def network_of(address: str) -> str:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:  # a name that a trusted proxy has sent
-        return address[:_MAX_NAME_CHARS]
+        return address[:NAME_CHARS]
     if isinstance(parsed, ipaddress.IPv4Address):
         return str(parsed)
     if parsed.ipv4_mapped is not None:

@@ -20,7 +20,7 @@ from appliance.gateway.http.admission import (
     GatewayState,
 )
 from appliance.settings import GatewayConfig
-from appliance.web.limits import MAX_NAME_CHARS
+from appliance.web.limits import NAME_CHARS
 
 IDLE = GatewayState(sessions=0)
 ADDRESS = "192.0.2.1"
@@ -182,7 +182,7 @@ def test_number_of_remembered_tokens_is_bounded(monkeypatch: pytest.MonkeyPatch)
 def test_long_names_of_clients_are_cut() -> None:
     """A trusted proxy may send a name instead of an address: it must not fill the memory."""
     policy = admission(max_attempts_per_minute=1)
-    names = ["x" * MAX_NAME_CHARS + tail for tail in ("a", "b")]
+    names = ["x" * NAME_CHARS + tail for tail in ("a", "b")]
     answers = [reason(policy, None, address=name) for name in names]
     assert answers == ["wrong_token", "too_many_attempts"]
 
