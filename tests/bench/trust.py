@@ -81,7 +81,11 @@ class Costs:
 
 
 async def measure(
-    folder: Path, rounds: int = ROUNDS, pairs: int = PAIRS, callers: int = CALLERS
+    folder: Path,
+    rounds: int = ROUNDS,
+    pairs: int = PAIRS,
+    callers: int = CALLERS,
+    turns: int = TURNS,
 ) -> list[str]:
     """Measure the gateways of all pairs. Return the lines to print."""
     without, guarded = [], []
@@ -93,7 +97,7 @@ async def measure(
         for each in without + guarded:
             await call(each.gateway.config, 0, 1)  # the first call of a process loads modules
         for _ in range(rounds):
-            await asyncio.gather(*(each.hold_round(callers) for each in without + guarded))
+            await asyncio.gather(*(each.hold_round(callers, turns) for each in without + guarded))
     for costs in (without, guarded):
         for other in costs[1:]:
             costs[0].add(other)
@@ -146,13 +150,12 @@ def main() -> None:
     parser.add_argument(
         "--callers", type=int, default=CALLERS, help=f"of each gateway at the same time ({CALLERS})"
     )
+    parser.add_argument("--turns", type=int, default=TURNS, help=f"of a call ({TURNS}), 10 s each")
     args = parser.parse_args()
     print(f"On {machine()}", flush=True)
     with tempfile.TemporaryDirectory(prefix="voice-trust.") as folder:
-        print(
-            "\n".join(asyncio.run(measure(Path(folder), args.rounds, args.pairs, args.callers))),
-            flush=True,
-        )
+        measuring = measure(Path(folder), args.rounds, args.pairs, args.callers, args.turns)
+        print("\n".join(asyncio.run(measuring)), flush=True)
 
 
 if __name__ == "__main__":
