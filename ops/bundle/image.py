@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     staging.add_argument(
         "--context", type=Path, required=True, help="folder to create, or to replace"
     )
-    recording = commands.add_parser("record", help="write the lock of a built image")
+    recording = commands.add_parser("record", help="write the lock of a built image, print its id")
     recording.add_argument("--context", type=Path, required=True, help="build context of the image")
     recording.add_argument(
         "--inspected", type=Path, required=True, help="output of `buildah inspect --type image`"
@@ -49,18 +49,23 @@ def main(arguments: list[str]) -> int:
             stage(args.root, args.weights, args.profile, args.context, args.model)
         else:
             inspected = json.loads(args.inspected.read_text(encoding="utf-8"))
-            record(args.context, inspected, args.base, args.into)
+            print(record(args.context, inspected, args.base, args.into))
     except ApplianceError as problem:
         print(f"error: {problem}\n       {problem.advice}", file=sys.stderr)
         return problem.exit_code
     return 0
 
 
-def record(context: Path, inspected: Mapping[str, Any], base: str, lock: Path) -> None:
-    """Write the lock of a built image: the lock in its context plus the `image` entry."""
+def record(context: Path, inspected: Mapping[str, Any], base: str, lock: Path) -> str:
+    """Write the lock of a built image: the lock in its context plus the `image` entry.
+
+    Return the id of the image.
+    """
     inside = locks.read(context / "code/image-manifest.lock")
-    extra = {**inside.extra, "image": image_entry(inspected, layer_contents(context), base)}
+    image = image_entry(inspected, layer_contents(context), base)
+    extra = {**inside.extra, "image": image}
     lock.write_text(locks.render(replace(inside, extra=extra)), encoding="utf-8")
+    return str(image["id"])
 
 
 def image_entry(

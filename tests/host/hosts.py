@@ -180,6 +180,13 @@ def image_id(lock: Path) -> str:
     return str(json.loads(lock.read_text(encoding="utf-8"))["image"]["id"])
 
 
+def kept_sboms(lock: Path, ops: Path = OPS) -> Path:
+    """The folder in which ops/image keeps the SBOMs of the image of this lock."""
+    script = f"source {ops}/common.sh; source {ops}/sbom.sh; kept_sboms {lock}"
+    environ = {**os.environ, "IMAGE_ID": image_id(lock)}
+    return Path(subprocess.check_output(["bash", "-c", script], env=environ, text=True).strip())
+
+
 def read_env(path: Path) -> dict[str, str]:
     """The values of a release.env."""
     return dict(line.split("=", 1) for line in path.read_text(encoding="ascii").splitlines())

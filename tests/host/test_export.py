@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.host import hosts
 from tests.host.conftest import Connected
 from tests.host.hosts import OPS
 
 
 @pytest.fixture(scope="module")
 def syft() -> None:
-    """The tool that writes SBOMs, installed as the first export does it."""
-    script = f"source {OPS}/common.sh; source {OPS}/documents.sh; with_sbom=1; find_syft"
+    """The tool that writes SBOMs, installed as ops/image and ops/export do it."""
+    script = f"source {OPS}/common.sh; source {OPS}/sbom.sh; ensure_syft"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         reason = f"NO SBOM IS TESTED: {done.stderr}"
@@ -152,6 +153,64 @@ def test_both_sboms_list_the_packages_of_the_image(
     }
     assert spdx["spdxVersion"].startswith("SPDX-2")
     assert "weigh" in {package["name"] for package in spdx["packages"]}
+
+
+@pytest.fixture
+def kept(connected: Connected, tmp_path: Path) -> Path:
+    """Made-up SBOMs of image 1, where ops/image keeps them beside its lock."""
+    (tmp_path / "built").mkdir()
+    folder = hosts.kept_sboms(Path(shutil.copy(connected.lock_one, tmp_path / "built")))
+    folder.mkdir()
+    component = {"name": "of-the-build", "version": "1", "purl": "pkg:pypi/of-the-build@1"}
+    (folder / "sbom.cdx.json").write_text(
+        json.dumps({"bomFormat": "CycloneDX", "components": [component]})
+    )
+    (folder / "sbom.spdx.json").write_text(json.dumps({"packages": [component]}))
+    return folder
+
+
+def test_sboms_of_the_build_are_exported_without_a_scan(
+    connected: Connected, kept: Path, tmp_path: Path
+) -> None:
+    root = OPS.parent
+    for name in ("ops", "appliance", "docs"):  # a copy in which syft is not installed
+        shutil.copytree(root / name, tmp_path / name)
+    for path in (*root.glob("*.md"), root / ".venv"):
+        (tmp_path / path.name).symlink_to(path)
+    connected.host.program("no-python", "exit 1")
+    done = connected.host.run(
+        tmp_path / "ops/export", "--lock", kept.parent / connected.lock_one.name,
+        "--out", tmp_path / "out", "--without-client",
+        PYTHON=str(connected.host.folder / "bin/no-python"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    release = tmp_path / "out" / connected.full.name
+    signed = (release / "SHA256SUMS").read_text()
+    for name in ("sbom.cdx.json", "sbom.spdx.json"):
+        assert (release / name).read_bytes() == (kept / name).read_bytes()
+        assert f"  {name}\n" in signed
+
+
+@pytest.mark.parametrize("fault", ["of another image", "not finished", "one is missing", "empty"])
+def test_sboms_that_are_not_whole_or_of_another_image_are_not_exported(
+    syft: None, connected: Connected, kept: Path, tmp_path: Path, fault: str
+) -> None:
+    if fault == "of another image":
+        kept.rename(kept.with_name(kept.name.replace(connected.id_one[-64:], "0" * 64)))
+    elif fault == "not finished":
+        kept.rename(f"{kept}.partial")
+    elif fault == "one is missing":
+        (kept / "sbom.spdx.json").unlink()
+    else:
+        (kept / "sbom.cdx.json").write_text("")
+    lock = kept.parent / connected.lock_one.name
+    options = ("--lock", lock, "--out", tmp_path / "out", "--without-client")
+    done = connected.host.run(OPS / "export", *options)
+    assert done.returncode == 0, done.stderr
+    for name, key in (("sbom.cdx.json", "components"), ("sbom.spdx.json", "packages")):
+        sbom = json.loads((tmp_path / "out" / connected.full.name / name).read_text())
+        assert "weigh" in {package["name"] for package in sbom[key]}
+        assert "of-the-build" not in {package["name"] for package in sbom[key]}
 
 
 def advise(folder: Path, package: str) -> Path:

@@ -68,7 +68,9 @@ def export(built: Built, into: Path, *options: str | Path) -> Path:
         CARRY_SECONDS,
         *command,
         *options,
-        HOME=os.environ.get("HOME", "/root"),  # settings of pip, which installs syft
+        HOME=os.environ.get(
+            "HOME", "/root"
+        ),  # settings of pip, which collects the client's packages
         XDG_CONFIG_HOME=str(built.out.parent / "keys"),
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -134,7 +134,7 @@ def build_once(on: Host, out: Path, root: Path) -> Built:
 
 
 def build_next(built: Built, sources: Path, folder: Path, version: str) -> Built:
-    """Build the image of another version, in the same store. Only the version's lines differ.
+    """Build the image of another version, without SBOMs. Only the version's lines differ.
 
     folder  scratch, for a copy of the sources
     """
@@ -146,7 +146,8 @@ def build_next(built: Built, sources: Path, folder: Path, version: str) -> Built
         assert changed != text
         (root / name).write_text(changed, encoding="utf-8")
     out = built.out.parent / "next"  # reuses the base image
-    return build(built.host, out, root=root, tag=f"localhost/voice-appliance:{version}-tested")
+    tag = f"localhost/voice-appliance:{version}-tested"
+    return build(built.host, out, "--without-sbom", root=root, tag=tag)
 
 
 def fingerprint(root: Path) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.hosts import kept_sboms
 from tests.image.conftest import NEXT, Delivered, export
 from tests.image.sealed import Built
 
@@ -35,6 +36,12 @@ def test_both_sboms_list_the_packages_of_the_image(delivered: Delivered) -> None
     for packages in (cyclonedx["components"], spdx["packages"]):
         names = {package["name"] for package in packages}
         assert {"pipecat-ai", "onnxruntime", "supervisor", "espeak-ng", "libc6"} <= names
+
+
+def test_sboms_are_those_that_the_build_wrote(delivered: Delivered, built: Built) -> None:
+    kept = kept_sboms(built.lock_path)
+    for name in ("sbom.cdx.json", "sbom.spdx.json"):
+        assert (delivered.release / name).read_bytes() == (kept / name).read_bytes()
 
 
 def test_licences_and_provenance_belong_to_this_image(delivered: Delivered, built: Built) -> None:

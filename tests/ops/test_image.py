@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from appliance.settings import VERSION
+from tests.host.hosts import kept_sboms
 from tests.ops.bundle.test_image import inspected
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +28,19 @@ for word in "$@"; do
 done
 [[ $1 == inspect ]] && cat "$NOTES/inspected"
 exit 0
+"""
+# Notes its arguments; the image is mounted at /the/image.
+PODMAN = """#!/usr/bin/env bash
+printf '%s\\n' "$*" >>"$NOTES/podman"
+[[ $2 != mount ]] || echo /the/image
+"""
+# Notes its arguments, and writes them into each output. Fails after the first one if $NOTES/full.
+SYFT = """#!/usr/bin/env bash
+printf '%s\\n' "$*" >>"$NOTES/syft"
+for word in "$@"; do
+    [[ $word != *-json=* ]] || printf '%s\\n' "$*" >"${word#*=}"
+    [[ $word != *-json=* || ! -e $NOTES/full ]] || exit 1
+done
 """
 STANZA = (
     "Types: deb\nURIs: {}\nSuites: {}\nComponents: main\nSigned-By: /usr/share/keyrings/{}.gpg\n"
@@ -44,9 +59,8 @@ class BuildHost:
         (self.apt / "apt.conf").write_text(f'Dir::Etc "{self.apt}";\n')
         self.notes.mkdir()
         (self.notes / "inspected").write_text(json.dumps(inspected()))
-        (self.folder / "bin").mkdir()
-        (self.folder / "bin/buildah").write_text(BUILDAH)
-        (self.folder / "bin/buildah").chmod(0o755)
+        self.program(self.folder / "bin/buildah", BUILDAH)
+        self.program(self.folder / "bin/podman", PODMAN)
         for name in ("ops", "requirements", "appliance"):
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / name, self.root / name, ignore=ignored)
@@ -57,6 +71,16 @@ class BuildHost:
         tree["weights"] = [w for w in tree["weights"] if w["source"] == "en-core-web-sm"]
         (self.root / "image-manifest.lock").write_text(json.dumps(tree))
         (self.root / ".venv").symlink_to(ROOT / ".venv")
+        script = (
+            f"source {self.root}/ops/common.sh; source {self.root}/ops/sbom.sh; echo $SYFT_FOLDER"
+        )
+        self.syft = Path(subprocess.check_output(["bash", "-c", script], text=True).strip())
+        self.program(self.syft / "bin/syft", SYFT)
+
+    def program(self, path: Path, text: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
 
     def image(self, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -82,8 +106,16 @@ class BuildHost:
         return (self.notes / "arguments").read_text().splitlines()
 
     def secret(self, name: str) -> str:
-        path = self.notes / f"secret-{name}"
+        return self.noted(f"secret-{name}")
+
+    def noted(self, name: str) -> str:
+        path = self.notes / name
         return path.read_text() if path.exists() else ""
+
+    @property
+    def sboms(self) -> Path:
+        """The folder for the SBOMs of the image that was built last."""
+        return kept_sboms(self.root / ".cache/image/cpu/image-manifest.lock", self.root / "ops")
 
 
 @pytest.fixture
@@ -190,6 +222,56 @@ def test_changed_model_file_stops_the_build_before_it_starts(
     assert stopped.returncode != 0
     assert "meta.json was changed" in stopped.stdout + stopped.stderr
     assert not (host.notes / "arguments").exists()
+
+
+def test_sboms_of_an_image_are_written_once_beside_its_lock(host: BuildHost) -> None:
+    host.build()
+    for name in ("sbom.cdx.json", "sbom.spdx.json"):
+        sbom = (host.sboms / name).read_text()
+        assert "dir:/the/image" in sbom
+        assert "--source-name voice-appliance-cpu" in sbom
+        assert f"--source-version {VERSION}" in sbom
+    image = "sha256:" + "ab" * 32
+    assert host.noted("podman").splitlines() == [f"image mount {image}", f"image unmount {image}"]
+    host.build()
+    assert host.noted("syft").count("\n") == 1
+
+
+def test_sboms_of_a_new_image_replace_those_of_the_old_one(host: BuildHost) -> None:
+    host.build()
+    old = host.sboms
+    (host.notes / "inspected").write_text(json.dumps({**inspected(), "FromImageID": "ef" * 32}))
+    host.build()
+    assert host.sboms != old
+    assert [path for path in old.parent.iterdir() if "sbom-" in path.name] == [host.sboms]
+    assert host.noted("syft").count("\n") == 2
+
+
+def test_image_is_built_where_no_sboms_can_be_written(host: BuildHost) -> None:
+    def build_without(why: str, **environ: str) -> None:
+        done = host.image("--base", "debian:bookworm-slim", **environ)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert why in done.stderr
+        assert "warning: no SBOMs were written" in done.stderr
+        assert not host.sboms.exists()
+
+    host.program(host.folder / "bin/podman", "#!/bin/sh\necho no mount here >&2\nexit 125\n")
+    build_without("no mount here")
+    host.program(host.folder / "bin/podman", PODMAN)
+    (host.notes / "full").touch()  # the disk is, after the first of the two
+    build_without("")
+    assert "image unmount" in host.noted("podman")
+    shutil.rmtree(host.syft)
+    host.program(host.folder / "bin/no-python", "#!/bin/sh\necho no venv here >&2\nexit 1\n")
+    build_without("no venv here", PYTHON=str(host.folder / "bin/no-python"))
+
+
+def test_sboms_can_be_left_to_the_export(host: BuildHost) -> None:
+    done = host.image("--base", "debian:bookworm-slim", "--without-sbom")
+    assert done.returncode == 0, done.stderr
+    assert "SBOM" not in done.stdout + done.stderr
+    assert not host.sboms.exists()
+    assert host.noted("syft") + host.noted("podman") == ""
 
 
 @pytest.mark.parametrize("script", ["image", "base-image"])

@@ -68,8 +68,9 @@ def test_recorded_lock_is_the_one_inside_plus_the_entry(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
     inside = Manifest({}, {}, (), {"wheels": {"cpu.txt": "00"}})
     (tmp_path / "code/image-manifest.lock").write_text(manifest.render(inside))
-    record(tmp_path, inspected(), "debian=ff", tmp_path / "lock")
+    image_id = record(tmp_path, inspected(), "debian=ff", tmp_path / "lock")
     written = manifest.read(tmp_path / "lock")
+    assert image_id == "sha256:" + "ab" * 32
     assert written.extra["wheels"] == {"cpu.txt": "00"}
     assert written.extra["image"] == image_entry(
         inspected(), dict.fromkeys(FOLDERS, ""), "debian=ff"
