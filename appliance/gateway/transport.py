@@ -59,8 +59,6 @@ from appliance.gateway.wire import server_message
 from appliance.link.engine import INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE
 from appliance.settings import Settings
 
-# Of audio in one message. With Pipecat's 0.04 s, a call takes 6 % more CPU time of the gateway.
-CHUNK_SECONDS = 0.08
 PLAYED_CHECK_SECONDS = 0.04  # an interruption ends the wait for the end of playback this soon
 BOT_PAUSED, BOT_RESUMED = "bot-paused", "bot-resumed"  # kinds of server messages
 
@@ -111,7 +109,6 @@ class PacedTransport(FastAPIWebsocketTransport):
             audio_in_sample_rate=INPUT_SAMPLE_RATE,
             audio_out_enabled=True,
             audio_out_sample_rate=OUTPUT_SAMPLE_RATE,
-            audio_out_10ms_chunks=round(CHUNK_SECONDS * 100),
             audio_out_end_silence_secs=0,
             allowed_origins=[],  # admission has already checked the origin
             serializer=serializer,

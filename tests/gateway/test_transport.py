@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 from starlette.websockets import WebSocket
 
-from appliance.gateway.transport import CHUNK_SECONDS, output_lead_seconds
+from appliance.gateway.transport import output_lead_seconds
 from appliance.link.engine import OUTPUT_SAMPLE_RATE, ChatMessage
 from appliance.settings import Settings, TurnConfig
 from client import wire
@@ -56,7 +56,7 @@ async def test_reply_is_sent_no_further_ahead_than_the_lead(
     playback_end = 0.0
     for sent_at, seconds in sent_chunks:
         playback_end = max(playback_end, sent_at) + seconds
-        assert playback_end - sent_at <= lead_seconds + CHUNK_SECONDS + 1e-6
+        assert playback_end - sent_at <= lead_seconds + CHUNK + 1e-6
 
 
 async def test_reply_shorter_than_the_lead_is_not_delayed(
