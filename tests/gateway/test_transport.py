@@ -19,6 +19,7 @@ from tests.gateway.fake_engines import ScriptedLLM
 from tests.gateway.running_gateway import MakeGateway, RunningGateway
 from tests.gateway.simulated_client import SimulatedClient
 
+CHUNK_SECONDS = 0.04  # Pipecat's output chunk
 QUESTION = "What is the capital of France?"
 SENTENCE = "This answer goes on for some time. "
 
@@ -56,7 +57,7 @@ async def test_reply_is_sent_no_further_ahead_than_the_lead(
     playback_end = 0.0
     for sent_at, seconds in sent_chunks:
         playback_end = max(playback_end, sent_at) + seconds
-        assert playback_end - sent_at <= lead_seconds + CHUNK + 1e-6
+        assert playback_end - sent_at <= lead_seconds + CHUNK_SECONDS + 1e-6
 
 
 async def test_reply_shorter_than_the_lead_is_not_delayed(
