@@ -22,9 +22,7 @@ from appliance.web.server import CLIENT_CERTIFICATE, Visitor, has_certificate
 
 FRAMES_PER_SECOND = 300.0  # six times what a client with frames of 20 ms sends
 FRAMES_BURST = 6_000.0  # what such a client sends at once after a stall of two minutes
-FRAMES_AT_ONCE = 32  # paid for at a time, so that most frames do not need the clock
 SLICE_BYTES = 4_096  # parsed between two looks at the count; 700 of the smallest frames
-MAX_UNREAD_MESSAGES = 8  # waiting for the session, before this stops reading
 MAX_PIECES = 64  # of one message
 MAX_UNREAD_BYTES = 1 << 20  # waiting for a client that does not read; 20 s of audio are as much
 MAX_BYTES_AFTER_CLOSE = 1 << 20  # read while the client's answer to a close frame is awaited
@@ -53,7 +51,6 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._frames = TokenBucket(FRAMES_PER_SECOND, FRAMES_BURST)
-        self._paid_frames = 0
         self._violation = ViolationHook()
         self._deaf = False  # whether received data is ignored
         self._bytes_after_close = 0
@@ -88,8 +85,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def handle_events(self) -> None:
         """Handle the events of a slice, unless the client has used up its frames."""
         # All of them are frames, except for the request at the start, which counts as one, too.
-        self._paid_frames -= len(self.conn.events)
-        if self._paid_frames < 0 and not self._pay_frames():
+        frames = len(self.conn.events)
+        if frames and not self._frames.take(frames, self.loop.time()):
             self.conn.events_received()
             self.conn.data_to_send()  # pongs
             self._end_flood()
@@ -115,23 +112,12 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             super().handle_cont(event)
 
     def send_receive_event_to_app(self) -> None:
-        """Pass a message on. Text is refused by wire.py, so it need not be valid.
-
-        uvicorn stops reading with each message and starts again when it was taken. That costs two
-        system calls for a frame, or with TLS a search for the next record.
-        """
-        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
-        self.frames = []
-        if self._deaf or self.close_sent:
+        """Pass a message on. Text is refused by wire.py, so it need not be valid."""
+        if self._deaf:
             return
         if self.curr_msg_data_type == "text":
-            text = data.decode("utf-8", "replace")
-            self.queue.put_nowait({"type": "websocket.receive", "text": text})
-        else:
-            self.queue.put_nowait({"type": "websocket.receive", "bytes": data})
-        if self.queue.qsize() >= MAX_UNREAD_MESSAGES and not self.read_paused:
-            self.read_paused = True  # until the queue is empty, see receive()
-            self.transport.pause_reading()
+            self.frames = [b"".join(self.frames).decode("utf-8", "replace").encode()]
+        super().send_receive_event_to_app()
 
     def handle_ping(self) -> None:
         """Answer a ping. A client that does not read its answers is disconnected."""
@@ -146,14 +132,6 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         """Give the visitor's place back: the handshake is complete."""
         super().start_keepalive()
         self.visitor.leave()
-
-    def _pay_frames(self) -> bool:
-        """Take the frames that are due from the bucket, and some in advance. False: a flood."""
-        wanted = FRAMES_AT_ONCE - self._paid_frames
-        if not self._frames.take(wanted, self.loop.time()):
-            return False
-        self._paid_frames = FRAMES_AT_ONCE
-        return True
 
     def _end_flood(self) -> None:
         if not self._deaf:

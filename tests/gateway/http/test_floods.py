@@ -13,8 +13,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from appliance.gateway import websocket
-from appliance.gateway.websocket import MAX_PIECES, MAX_UNREAD_MESSAGES, BoundedWebSocket
-from appliance.web.server import RECEIVE_BYTES
+from appliance.gateway.websocket import MAX_PIECES, BoundedWebSocket
 from client import wire
 from tests.gateway.fake_engines import ScriptedLLM
 from tests.gateway.running_gateway import MakeGateway, RunningGateway
@@ -107,37 +106,6 @@ async def test_caller_who_reads_no_audio_and_sends_pings_is_disconnected(
     caller.socket.transport.write(Frame(Opcode.PING, b"x").serialize(mask=True))
     await gateway.wait_sessions_closed()
     caller.socket.transport.abort()
-
-
-async def test_messages_that_the_session_does_not_take_stay_with_the_client(
-    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    protocols: list[BoundedWebSocket] = []
-    monkeypatch.setattr(BoundedWebSocket, "start_keepalive", lambda self: protocols.append(self))
-    taking = asyncio.Event()
-    receive = BoundedWebSocket.receive
-
-    async def receive_later(self: BoundedWebSocket) -> Any:
-        if self.handshake_complete:
-            await taking.wait()
-        return await receive(self)
-
-    monkeypatch.setattr(BoundedWebSocket, "receive", receive_later)
-    client = await gateway.open_socket()
-    (protocol,) = protocols
-    message = wire.encode(wire.AudioFrame(bytes(wire.FRAME_SAMPLES * 2)))
-    block = Frame(Opcode.BINARY, message).serialize(mask=True) * 100
-    sent = 0
-    while client.transport.get_write_buffer_size() < 1 << 20:
-        client.transport.write(block)
-        sent += 100
-        await asyncio.sleep(0.01)
-        assert sent < 100_000
-    read_at_once = RECEIVE_BYTES // len(message) + 1
-    assert 0 < protocol.queue.qsize() <= MAX_UNREAD_MESSAGES + read_at_once
-    taking.set()
-    await gateway.wait_until(lambda: client.transport.get_write_buffer_size() == 0)
-    client.transport.abort()
 
 
 async def test_message_in_many_pieces_ends_the_call(gateway: RunningGateway) -> None:
