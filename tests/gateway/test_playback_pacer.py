@@ -6,18 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.gateway.playback_pacer import PlaybackPacer
+from appliance.gateway.playback_pacer import TIMER_SECONDS, PlaybackPacer
 
 CHUNK_SECONDS = 0.04
 
 
-def test_lead_is_sent_immediately_and_then_one_chunk_per_chunk_played() -> None:
+def test_lead_is_sent_immediately_and_then_two_chunks_for_two_that_were_played() -> None:
     pacer = PlaybackPacer(lead_seconds=0.2)
     waits = [pacer.wait_after(CHUNK_SECONDS, now=100.0) for _ in range(6)]
-    assert waits == pytest.approx([0, 0, 0, 0, 0, CHUNK_SECONDS])
-    assert pacer.wait_after(CHUNK_SECONDS, now=100.0 + CHUNK_SECONDS) == pytest.approx(
-        CHUNK_SECONDS
-    )
+    assert waits == pytest.approx([0, 0, 0, 0, 0, 2 * CHUNK_SECONDS])
+    waits = [pacer.wait_after(CHUNK_SECONDS, now=100.0 + 2 * CHUNK_SECONDS) for _ in range(2)]
+    assert waits == pytest.approx([0, 2 * CHUNK_SECONDS])
 
 
 def test_time_lost_in_a_stall_is_recovered_immediately() -> None:
@@ -25,12 +24,26 @@ def test_time_lost_in_a_stall_is_recovered_immediately() -> None:
     for _ in range(5):
         pacer.wait_after(CHUNK_SECONDS, now=100.0)
     waits = [pacer.wait_after(CHUNK_SECONDS, now=100.12) for _ in range(4)]
-    assert waits == pytest.approx([0, 0, 0, CHUNK_SECONDS])
+    assert waits == pytest.approx([0, 0, 0, 2 * CHUNK_SECONDS])
 
 
 def test_without_a_lead_a_chunk_is_due_when_the_previous_one_was_played() -> None:
     wait = PlaybackPacer(lead_seconds=0.0).wait_after(CHUNK_SECONDS, now=100.0)
     assert wait == pytest.approx(CHUNK_SECONDS)
+
+
+def test_chunk_longer_than_a_burst_waits_only_until_the_lead_is_left() -> None:
+    wait = PlaybackPacer(lead_seconds=0.2).wait_after(0.5, now=100.0)
+    assert wait == pytest.approx(0.3)
+
+
+@given(st.floats(0.01, 1), st.floats(0.01, 0.5))
+def test_client_is_never_left_without_audio(lead: float, chunk_seconds: float) -> None:
+    pacer, now = PlaybackPacer(lead), 100.0
+    for _ in range(20):
+        wait = pacer.wait_after(chunk_seconds, now)
+        assert wait <= pacer.unplayed_seconds(now) + 1e-9
+        now += wait
 
 
 def test_lead_is_built_up_again_after_a_flush() -> None:
@@ -53,5 +66,5 @@ def test_client_never_buffers_more_than_the_lead_and_one_chunk(
     for delay, seconds in chunks:
         now += delay
         playback_end = max(playback_end, now) + seconds
-        assert playback_end - now <= lead + seconds + 1e-9
+        assert playback_end - now < lead + seconds + TIMER_SECONDS
         now += pacer.wait_after(seconds, now)
