@@ -23,6 +23,7 @@ from appliance.web.server import CLIENT_CERTIFICATE, Visitor, has_certificate
 FRAMES_PER_SECOND = 300.0  # six times what a client with frames of 20 ms sends
 FRAMES_BURST = 6_000.0  # what such a client sends at once after a stall of two minutes
 SLICE_BYTES = 4_096  # parsed between two looks at the count; 700 of the smallest frames
+MAX_UNREAD_MESSAGES = 8  # waiting for the session, before reading stops
 MAX_PIECES = 64  # of one message
 MAX_UNREAD_BYTES = 1 << 20  # waiting for a client that does not read; 20 s of audio are as much
 MAX_BYTES_AFTER_CLOSE = 1 << 20  # read while the client's answer to a close frame is awaited
@@ -65,6 +66,10 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         if self.handshake_initiated and not self.handshake_complete:
             self.transport.abort()  # a client has to wait for the answer to its handshake
+            return
+        if len(data) <= SLICE_BYTES and not (self._deaf or self.close_sent):
+            super().data_received(data)  # the usual case: an audio frame
+            return
         for start in range(0, len(data), SLICE_BYTES):
             if self._deaf or self.transport.is_closing():
                 return
@@ -112,12 +117,23 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             super().handle_cont(event)
 
     def send_receive_event_to_app(self) -> None:
-        """Pass a message on. Text is refused by wire.py, so it need not be valid."""
-        if self._deaf:
+        """Pass a message on. Text is refused by wire.py, so it need not be valid.
+
+        uvicorn stops reading with each message, and starts again when it was taken. For each audio
+        frame over TLS, that costs another turn of the event loop.
+        """
+        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+        self.frames = []
+        if self._deaf or self.close_sent:
             return
         if self.curr_msg_data_type == "text":
-            self.frames = [b"".join(self.frames).decode("utf-8", "replace").encode()]
-        super().send_receive_event_to_app()
+            text = data.decode("utf-8", "replace")
+            self.queue.put_nowait({"type": "websocket.receive", "text": text})
+        else:
+            self.queue.put_nowait({"type": "websocket.receive", "bytes": data})
+        if self.queue.qsize() >= MAX_UNREAD_MESSAGES and not self.read_paused:
+            self.read_paused = True  # until the queue is empty, see receive()
+            self.transport.pause_reading()
 
     def handle_ping(self) -> None:
         """Answer a ping. A client that does not read its answers is disconnected."""
