@@ -39,14 +39,17 @@ async def measure(
         running(before, Config(url=before.url, token=before.token), *command) as other,
         running(now, Config(url=now.url, token=now.token), *command) as own,
     ):
-        costs = Costs(other), Costs(own)
-        for each in costs:
-            await call(each.gateway.config, 0, 1)  # the first call of a process loads modules
+        gateways, costs = (other, own), (Costs(), Costs())
+        for gateway in gateways:
+            await call(gateway.config, 0, 1)  # the first call of a process loads modules
         for _ in range(rounds):
             await asyncio.gather(
-                *(each.hold_round(callers, TURNS_PER_CALL, noisy) for each in costs)
+                *(
+                    each.hold_round(gateway, callers, TURNS_PER_CALL, noisy)
+                    for gateway, each in zip(gateways, costs, strict=True)
+                )
             )
-        memory = [each.gateway.process.memory_info().rss / 1e6 for each in costs]
+        memory = [gateway.process.memory_info().rss / 1e6 for gateway in gateways]
     microphones = f"noise of {NOISE_DBFS:.0f} dBFS" if noisy else "digital silence"
     title = f"CPU of the gateway for a second of a call, {callers} calls at once, {microphones}"
     return [title, *report(*costs, memory)]

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import pytest
 
-from tests.bench.gateway import MeasuredGateway
 from tests.bench.trust import Costs, report
-
-NO_GATEWAY = cast(MeasuredGateway, None)
 
 
 def costs(wait_seconds: float, cpu_share: float) -> Costs:
     """Return samples of two rounds of 100 s of calls, all the same."""
     waits, shares = [wait_seconds] * 8, [cpu_share] * 2
-    return Costs(NO_GATEWAY, waits, shares, cpu_seconds=200 * cpu_share, call_seconds=200.0)
+    return Costs(waits, shares, cpu_seconds=200 * cpu_share, call_seconds=200.0)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 Both run on instant engines and are called at the same time, so that the speed of the machine, which
 changes, affects both: called in turn on a busy machine, the ratio of a round was 0.74 to 1.03.
-Two processes of the same build differ by up to 5 % as long as they run: `--pairs` runs several of
-them. The calls of each gateway begin at a random moment: otherwise the frames of all of them would
-arrive in the same order every 40 ms.
+Two processes of the same build differ by up to 5 % as long as they run, so several pairs are
+measured, one after the other. The calls of each gateway begin at a random moment: otherwise the
+frames of all of them would arrive in the same order every 40 ms.
 Compared are the time from the user's last word to the first sound, and the CPU time of the gateway
 process for each second of a call, including the start of the call: that of a TLS handshake and a
 token.
@@ -31,8 +31,8 @@ from tests.bench.figures import machine, row, verdict
 from tests.bench.gateway import SETTINGS, MeasuredGateway, as_a_site_has_it, running
 from tests.e2e.appliance import Appliance
 
-ROUNDS = 4
-PAIRS = 1  # of gateways
+PAIRS = 6  # of gateways, one after the other
+ROUNDS = 1  # of calls for each pair
 CALLERS = 10  # of each gateway at the same time: a busy gateway costs less for each call
 TURNS = 4  # of each caller in a round, 10 s each; the first one of a call is not counted
 MAX_VOICE_TO_VOICE_RATIO = 1.02
@@ -41,43 +41,39 @@ MIN_CALLS_PER_CORE_RATIO = 0.97
 
 @dataclasses.dataclass(slots=True)
 class Costs:
-    """The samples of one gateway: a time for each turn, a quotient for each round.
+    """The samples of gateways of one kind: a time for each turn, a quotient for each round.
 
     cpu_shares  CPU seconds of the gateway process for each second of a call
     """
 
-    gateway: MeasuredGateway
     voice_to_voice_seconds: list[float] = dataclasses.field(default_factory=list)
     cpu_shares: list[float] = dataclasses.field(default_factory=list)
     cpu_seconds: float = 0.0
     call_seconds: float = 0.0
 
     async def hold_round(
-        self, callers: int = CALLERS, turns: int = TURNS, noisy: bool = False
+        self,
+        gateway: MeasuredGateway,
+        callers: int = CALLERS,
+        turns: int = TURNS,
+        noisy: bool = False,
     ) -> None:
         """Hold `callers` calls at once, and add their samples. `noisy`: see noise.py."""
-        before, began = self.gateway.cpu_seconds(), time.monotonic()
+        before, began = gateway.cpu_seconds(), time.monotonic()
         start = random.uniform(0, FRAME_SECONDS)
         calls = [
-            call(self.gateway.config, start + number * 0.37, turns, number if noisy else None)
+            call(gateway.config, start + number * 0.37, turns, number if noisy else None)
             for number in range(callers)
         ]
         records = await asyncio.gather(*calls)
         lasted = callers * (time.monotonic() - began)
-        used = self.gateway.cpu_seconds() - before
+        used = gateway.cpu_seconds() - before
         self.cpu_shares.append(used / lasted)
         self.cpu_seconds += used
         self.call_seconds += lasted
         for each in records:
             waits = [record.voice_to_voice_seconds for record in each[1:]]
             self.voice_to_voice_seconds += [wait for wait in waits if wait is not None]
-
-    def add(self, other: Costs) -> None:
-        """Add the samples of another gateway of the same kind."""
-        self.voice_to_voice_seconds += other.voice_to_voice_seconds
-        self.cpu_shares += other.cpu_shares
-        self.cpu_seconds += other.cpu_seconds
-        self.call_seconds += other.call_seconds
 
 
 async def measure(
@@ -87,22 +83,22 @@ async def measure(
     callers: int = CALLERS,
     turns: int = TURNS,
 ) -> list[str]:
-    """Measure the gateways of all pairs. Return the lines to print."""
-    without, guarded = [], []
-    async with contextlib.AsyncExitStack() as running_gateways:
-        start = running_gateways.enter_async_context
-        for number in range(pairs):
-            without.append(Costs(await start(_bare(folder / f"without-{number}"))))
-            guarded.append(Costs(await start(as_a_site_has_it(folder / f"with-{number}"))))
-        for each in without + guarded:
-            await call(each.gateway.config, 0, 1)  # the first call of a process loads modules
-        for _ in range(rounds):
-            await asyncio.gather(*(each.hold_round(callers, turns) for each in without + guarded))
-    for costs in (without, guarded):
-        for other in costs[1:]:
-            costs[0].add(other)
+    """Measure the pairs of gateways. Return the lines to print."""
+    without, guarded = Costs(), Costs()
+    for number in range(pairs):
+        async with (
+            _bare(folder / f"without-{number}") as bare,
+            as_a_site_has_it(folder / f"with-{number}") as site,
+        ):
+            for gateway in (bare, site):
+                await call(gateway.config, 0, 1)  # the first call of a process loads modules
+            for _ in range(rounds):
+                await asyncio.gather(
+                    without.hold_round(bare, callers, turns),
+                    guarded.hold_round(site, callers, turns),
+                )
     load = f"  load of the machine at the end, this bench included: {os.getloadavg()[0]:.1f}"
-    return [*report(without[0], guarded[0]), load]
+    return [*report(without, guarded), load]
 
 
 def report(without: Costs, guarded: Costs) -> list[str]:
@@ -145,8 +141,12 @@ async def _bare(folder: Path) -> AsyncIterator[MeasuredGateway]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.trust", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds of calls ({ROUNDS})")
-    parser.add_argument("--pairs", type=int, default=PAIRS, help=f"pairs of gateways ({PAIRS})")
+    parser.add_argument(
+        "--pairs", type=int, default=PAIRS, help=f"of gateways, one after the other ({PAIRS})"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=ROUNDS, help=f"of calls for each pair ({ROUNDS})"
+    )
     parser.add_argument(
         "--callers", type=int, default=CALLERS, help=f"of each gateway at the same time ({CALLERS})"
     )
