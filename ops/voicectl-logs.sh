@@ -93,7 +93,6 @@ raw_log() {
 # --- format_log short|json|cat UNIT: filter and format the log on stdin
 format_log() {
     local options=()
-    if [[ $1 == json && ! $2 ]]; then cat && return; fi
     mapfile -t options < <(colour_options)
     options+=(--output "$1")
     [[ -z $2 ]] || options+=(--unit "$2")

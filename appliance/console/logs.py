@@ -57,7 +57,9 @@ def is_about(line: LogLine, unit: str) -> bool:
 def format_line(line: LogLine, output: str, paint: Paint) -> str:
     """Format a line in one of FORMATS; times are UTC."""
     if output == "json" and line.fields is not None:
-        return line.text
+        # JSON may contain characters that control a terminal, as they are or between its parts.
+        safe = line.text.isascii() and line.text.isprintable()
+        return line.text if safe else json.dumps(line.fields)
     if line.fields is None:
         return printable(line.text)
     level = _level(line.fields)

@@ -46,6 +46,13 @@ def test_foreign_line_cannot_control_the_terminal() -> None:
     assert format_line(parse_line("\x1b[2Jboo"), "short", Paint(False)) == "?[2Jboo"
 
 
+def test_json_of_another_writer_cannot_control_the_terminal() -> None:
+    text = '{"event":\r"a \u009b2J b \u202e"}'
+    shown = format_line(parse_line(text), "json", Paint(False))
+    assert shown.isascii() and shown.isprintable()
+    assert json.loads(shown) == json.loads(text)
+
+
 def test_lines_of_a_unit_include_those_of_boot_and_guard_about_it() -> None:
     assert is_about(make_line(process="tts"), "tts")
     assert is_about(make_line("program restarted", process="boot", program="tts"), "tts")
