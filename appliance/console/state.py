@@ -47,6 +47,7 @@ class MetricsSummary:
                      answer
     ready            readiness that each process reports
     tls_expiry      Unix time at which the certificate expires; 0 if calls are not encrypted
+    tls_key_exposed  whether all users of the host can read the key of the certificate
     weak_tokens      what is weak about the access tokens: values of the label `weakness`
     gaps             what the gateway is not confined in: values of the label `gap`
     gpu_up           None if the page has no GPU metrics
@@ -62,6 +63,7 @@ class MetricsSummary:
     p95: float | None = None
     ready: Mapping[str, bool] = field(default_factory=dict)
     tls_expiry: float = 0.0
+    tls_key_exposed: bool = False
     weak_tokens: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
     gpu_up: bool | None = None
@@ -266,6 +268,7 @@ def parse_metrics(page: str) -> MetricsSummary:
             if sample.value
         ),
         tls_expiry=total("voice_tls_certificate_expiry_timestamp_seconds"),
+        tls_key_exposed=bool(total("voice_tls_key_exposed")),
         gpu_up=bool(total("voice_gpu_up")) if "voice_gpu_up" in samples else None,
         gpus=tuple(_parse_gpus(samples)),
     )

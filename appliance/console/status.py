@@ -119,6 +119,7 @@ def render_json(facts: Facts) -> str:
         "tls": {
             "state": facts.tls or None,
             "expires": _rfc3339(metrics.tls_expiry) if metrics else None,
+            "key_exposed": metrics.tls_key_exposed if metrics else None,
         },
         "tokens": {"weak": list(metrics.weak_tokens) if metrics else None},
         "confinement": {"gaps": list(metrics.gaps) if metrics else None},
@@ -186,6 +187,8 @@ def _describe_tls(facts: Facts) -> str:
     left = facts.metrics.tls_expiry - facts.now
     if left <= 0:
         return f"on; THE CERTIFICATE EXPIRED {format_duration(-left)} ago"
+    if facts.metrics.tls_key_exposed:
+        return "on; WEAK: all users can read the key"
     until = format_time(facts.metrics.tls_expiry)
     return f"on; certificate valid until {until} ({int(left // DAY_SECONDS)} days)"
 

@@ -89,6 +89,11 @@ class GatewayMetrics:
             "Unix time at which the certificate expires; 0 if calls are not encrypted.",
             registry=registry,
         )
+        self.tls_key_exposed = Gauge(
+            "voice_tls_key_exposed",
+            "1 while all users of the host can read the key of the certificate.",
+            registry=registry,
+        )
         self.confinement_gap = at_zero(
             Gauge(
                 "voice_confinement_gap",

@@ -97,6 +97,7 @@ class GatewayServer:
         def use_certificate() -> None:
             config.ssl = certificate.context  # of new connections
             self._metrics.tls_certificate_expiry.set(certificate.expires_at)
+            self._metrics.tls_key_exposed.set(certificate.key_exposed)
 
         def certificate_changed() -> None:
             use_certificate()

@@ -34,6 +34,7 @@ class ServerCertificate:
 
     context      None if calls are not encrypted
     expires_at   Unix time; 0 if calls are not encrypted
+    key_exposed  whether all users of the machine can read the key
     sha256       fingerprint of the server's certificate
     client_ca_sha256  hash of the file gateway.tls_client_ca; "" if there is none
     authority    PEM certificate of the authority that issued it, if its file is there
@@ -55,6 +56,7 @@ class ServerCertificate:
         self._authority_file = Path(gateway.tls_certificate).parent / AUTHORITY_NAME
         self.context: ssl.SSLContext | None = None
         self.expires_at = 0.0
+        self.key_exposed = False
         self.sha256 = ""
         self.client_ca_sha256 = ""
         self.authority = b""
@@ -146,9 +148,10 @@ class ServerCertificate:
         return context
 
     def _use(self, context: ssl.SSLContext, examination: Examination) -> None:
-        from appliance.tls.examine import authorities_only  # as in _examine
+        from appliance.tls.examine import KEY_EXPOSED, authorities_only  # as in _examine
 
         self.context = context
+        self.key_exposed = KEY_EXPOSED in examination.problems
         self.sha256 = examination.sha256
         self.expires_at = examination.not_after.timestamp() if examination.not_after else 0.0
         try:

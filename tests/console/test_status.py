@@ -191,3 +191,10 @@ def test_encryption_of_calls_is_shown(tls: str, days: float, shown: str) -> None
     tree = json.loads(render_json(made))["tls"]
     assert tree["state"] == tls
     assert (tree["expires"] is None) == (days == 0)
+
+
+def test_key_that_all_users_can_read_is_shown() -> None:
+    expiry = samples.running().now + 90 * 86_400
+    made = samples.running(tls="on", metrics={"tls_expiry": expiry, "tls_key_exposed": True})
+    assert "TLS: on; WEAK: all users can read the key" in render_screen(made, PLAIN)
+    assert json.loads(render_json(made))["tls"]["key_exposed"] is True

@@ -42,6 +42,7 @@ EXPECTED_LABELS = {
     "voice_audit_lines_lost_total": set(),
     "voice_log_events_total": {"level"},
     "voice_tls_certificate_expiry_timestamp_seconds": set(),
+    "voice_tls_key_exposed": set(),
     "voice_tokens": set(),
     "voice_token_store_failing": set(),
     "voice_token_weak": {"weakness"},

@@ -190,14 +190,19 @@ async def test_ca_file_that_is_added_later_is_handed_out(
 
 
 @pytest.mark.usefixtures("quick")
-async def test_key_that_becomes_readable_by_others_is_logged(
+async def test_key_that_becomes_readable_by_others_is_logged_and_counted(
     make_gateway: MakeGateway, site: Site
 ) -> None:
     async with make_gateway(**files(site)) as gateway:
         assert not gateway.log_lines("certificate has a problem")
+        assert gateway.metric("voice_tls_key_exposed") == 0
         site.key.chmod(0o444)
         await gateway.wait_until(lambda: gateway.log_lines("certificate has a problem"))
         assert gateway.log_lines("certificate has a problem")[0]["reason"] == "key_exposed"
+        assert gateway.metric("voice_tls_key_exposed") == 1
+        site.key.chmod(0o400)
+        await gateway.wait_until(lambda: gateway.log_lines("new certificate loaded")[1:])
+        assert gateway.metric("voice_tls_key_exposed") == 0
 
 
 def served_by(client: Any) -> bytes:
