@@ -206,9 +206,8 @@ class _PacedOutput(FastAPIWebsocketOutputTransport):
         elif isinstance(frame, TTSAudioRawFrame) and not self._reply_begun:
             self._reply_begun = True
             if self._options.hold_reply is not None:
-                await (
-                    self._options.hold_reply()
-                )  # all that follows waits behind it, except interruptions
+                # All that follows waits behind it, except interruptions.
+                await self._options.hold_reply()
         await super().process_frame(frame, direction)
         match frame:
             case ReplyEndFrame():

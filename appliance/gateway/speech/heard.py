@@ -120,8 +120,13 @@ class HeardText:
         self._recount = found
 
     def repeat_phrase(self, text: str) -> None:
-        """Begin a phrase again whose audio was sent before the last `rewind`."""
+        """Begin a phrase again whose audio was sent before the last `rewind`.
+
+        What was heard of the first one before the pause still counts.
+        """
+        heard_seconds = self._phrase.heard_seconds if text.strip() == self._phrase.text else 0.0
         self.begin_phrase(text if self._recount else "")
+        self._phrase.heard_seconds = heard_seconds
 
     def said(self, unplayed_seconds: float = 0.0) -> BotSpeech:
         """What the user has heard: a question counts from its start until the next phrase ends."""

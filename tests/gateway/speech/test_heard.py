@@ -174,6 +174,7 @@ def test_interruption_of_a_repeated_phrase_counts_the_words_that_were_heard_in_i
     heard.begin_phrase(PHRASE)
     heard.add_audio(heard_before + 0.4)
     heard.rewind(Rewind((PHRASE,), 0.0, heard_before))
+    heard.repeat_phrase(PHRASE)
     heard.add_audio(sent_again)
     assert heard.take(unplayed) == words
 
@@ -183,9 +184,27 @@ def test_second_pause_in_a_phrase_forgets_nothing_of_what_was_heard_before_the_f
     heard.begin_phrase(PHRASE)
     heard.add_audio(1.4)
     heard.rewind(Rewind((PHRASE,), 0.0, 1.0))
+    heard.repeat_phrase(PHRASE)
     heard.add_audio(0.5)
     heard.rewind(Rewind((PHRASE,), 0.0, 0.1))
+    heard.repeat_phrase(PHRASE)
     assert heard.take() == "The capital of"
+
+
+def test_phrase_after_a_repeated_one_counts_only_as_far_as_it_was_played() -> None:
+    heard = HeardText()
+    heard.begin_phrase("Yes.")
+    heard.add_audio(0.6)
+    heard.end_phrase()
+    heard.begin_phrase(PHRASE)
+    heard.add_audio(0.4)
+    heard.rewind(Rewind(("Yes.", PHRASE), 0.0, 0.5))
+    heard.repeat_phrase("Yes.")
+    heard.add_audio(0.6)
+    heard.end_phrase()
+    heard.repeat_phrase(PHRASE)
+    heard.add_audio(0.4)
+    assert heard.take(0.4) == "Yes."
 
 
 def test_phrases_before_a_pause_count_however_much_is_not_played_after_it() -> None:
